@@ -1,0 +1,58 @@
+import { z } from 'zod'
+import type { GenerationNumber, InstanceId, ServiceName } from './ids.ts'
+
+/** A listener that users call, and the named port of the instances that answers it. */
+export const listener = z.object({
+  protocol: z.enum(['http', 'tcp']),
+  /** The port on every edge. */
+  listen: z.int().min(1).max(65535),
+  /** Lower case, no port; empty: every host name that nobody else claims. Always empty for TCP. */
+  hostnames: z.array(z.string()).readonly(),
+  /** A path prefix, whole segments: `/` or `/shop`. Always `/` for TCP. */
+  path: z.string(),
+  /** public: every address of the host. private: loopback and the container bridge (`boxcar.internal`) only. */
+  expose: z.enum(['public', 'private']),
+  /** The spec's name of the port behind it. */
+  port: z.string(),
+})
+export type Listener = z.infer<typeof listener>
+
+/** Where one instance can be reached: its host's advertised address, and the host port of each named port. */
+export const endpoint = z.object({
+  instance: z.custom<InstanceId>(v => typeof v === 'string'),
+  address: z.string(),
+  ports: z.record(z.string(), z.int().min(1).max(65535)).readonly(),
+})
+export type Endpoint = z.infer<typeof endpoint>
+
+/** A generation behind a route: how much of the traffic it gets, and who answers for it. */
+export const backing = z.object({
+  generation: z.custom<GenerationNumber>(v => typeof v === 'number'),
+  /** In tenths of a percent, 0 to 1000; all backings of a route together 1000, or 0 where nothing answers yet. */
+  share: z.int().min(0).max(1000),
+  /** Ready instances, in id order. With share 0 they are known to the proxies ahead of a switch, or kept for an undo. */
+  endpoints: z.array(endpoint).readonly(),
+})
+export type Backing = z.infer<typeof backing>
+
+/** What the proxies serve for one service; one record, so that a switch is one write. */
+export const route = z.object({
+  service: z.custom<ServiceName>(v => typeof v === 'string'),
+  uid: z.string(),
+  term: z.string(),
+  listeners: z.array(listener).readonly(),
+  backings: z.array(backing).readonly(),
+  /** How long requests in flight may go on when an endpoint leaves, milliseconds. */
+  drainMs: z.int().min(0),
+})
+export type Route = z.infer<typeof route>
+
+/**
+ * What one host's proxy says of itself: everything up to `revision` of the routes is applied. An endpoint that left the
+ * routes and still has open requests is listed in `draining` until they ended or their drain time is over.
+ */
+export const routeAck = z.object({
+  revision: z.string(),
+  draining: z.array(z.custom<InstanceId>(v => typeof v === 'string')).readonly(),
+})
+export type RouteAck = z.infer<typeof routeAck>
