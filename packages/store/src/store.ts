@@ -2,16 +2,10 @@
  * The shared state, in domain words. Every process reads and writes it through these interfaces; `etcd/` and `memory/`
  * implement them and pass one contract suite (test/contract/store.test.ts). No raw key, buffer or client type leaves them.
  */
+import { compareRevisions, noRevision, type Revision } from '@boxcar/core/model/revision'
 import type { AnyCollection, Collection } from './collection.ts'
 
-/** A store revision: decimal digits, compared by `compareRevisions`, never computed with. */
-export type Revision = string & { readonly __brand: 'Revision' }
-
-export const noRevision = '0' as Revision
-
-/** Revisions have no leading zeros, so the longer one is the newer one. */
-export const compareRevisions = (a: Revision | string, b: Revision | string): number =>
-  a.length - b.length || (a < b ? -1 : a > b ? 1 : 0)
+export { compareRevisions, noRevision, type Revision }
 
 export interface Entry<Id, Value> {
   readonly id: Id

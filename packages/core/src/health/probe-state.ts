@@ -1,0 +1,173 @@
+/**
+ * What the probes of one running container said so far, and when each is due. Startup first: until it passes, the others
+ * wait. Then readiness moves traffic only, and liveness ends the run only. Until the container is ready for the first time it
+ * is asked quickly, whatever its spec says, since every rollout waits for just that; failures are then counted by time.
+ */
+import { after, elapsed, type Instant } from '../model/clock.ts'
+
+export type ProbeKind = 'startup' | 'readiness' | 'liveness'
+
+export interface ProbeTiming {
+  /** Milliseconds. */
+  readonly every: number
+  /** Failures in a row that count as one verdict. */
+  readonly failures: number
+  /** Whether asking costs so little that it is done quickly until the first time ready. */
+  readonly pace: 'quick' | 'as-told'
+}
+
+export interface ProbePlan {
+  readonly startup: ProbeTiming | undefined
+  /** started: ready as soon as the startup probe passed, or at once where there is none. */
+  readonly readiness: ProbeTiming | 'started'
+  readonly liveness: ProbeTiming | undefined
+}
+
+export type ProbeAnswer = { readonly kind: 'passed' } | { readonly kind: 'failed'; readonly output: string }
+
+export interface ProbeFailure {
+  readonly kind: ProbeKind
+  readonly output: string
+}
+
+export interface ProbeState {
+  readonly since: Instant
+  readonly started: boolean
+  readonly ready: boolean
+  readonly everReady: boolean
+  /** Answers of this kind in a row that failed. */
+  readonly failed: Readonly<Record<ProbeKind, number>>
+  readonly asked: Readonly<Record<ProbeKind, number>>
+  readonly dueAt: Readonly<Record<ProbeKind, Instant | undefined>>
+  /** The latest failure that still stands. */
+  readonly lastFailure: ProbeFailure | undefined
+  /** The run is to be ended. Final. */
+  readonly ended: ProbeFailure | undefined
+}
+
+/** The steps before the usual pace: most processes listen within a few dozen milliseconds. */
+const quickSteps = [25, 50, 100]
+export const quickMs = 200
+
+/** `was`: what an earlier look at the same run knew, so that an agent's restart moves no traffic. */
+export function beginProbes(plan: ProbePlan, was: 'new' | 'ready', now: Instant): ProbeState {
+  const ready = was === 'ready' || (plan.startup === undefined && plan.readiness === 'started')
+  const started = was === 'ready' || plan.startup === undefined
+  return {
+    since: now,
+    started,
+    ready,
+    everReady: ready,
+    failed: { startup: 0, readiness: 0, liveness: 0 },
+    asked: { startup: 0, readiness: 0, liveness: 0 },
+    dueAt: {
+      startup: started ? undefined : now,
+      readiness: started && plan.readiness !== 'started' ? now : undefined,
+      liveness: started && plan.liveness !== undefined ? after(now, plan.liveness.every) : undefined,
+    },
+    lastFailure: undefined,
+    ended: undefined,
+  }
+}
+
+const kinds: readonly ProbeKind[] = ['startup', 'readiness', 'liveness']
+
+/** The probes to ask now. */
+export const dueProbes = (state: ProbeState, now: Instant): readonly ProbeKind[] =>
+  state.ended === undefined
+    ? kinds.filter(kind => (state.dueAt[kind] ?? Number.POSITIVE_INFINITY) <= now)
+    : []
+
+/** When the next one is due; nothing where none ever is. */
+export function nextDue(state: ProbeState): Instant | undefined {
+  if (state.ended !== undefined) return undefined
+  let next: Instant | undefined
+  for (const kind of kinds) {
+    const at = state.dueAt[kind]
+    if (at !== undefined && (next === undefined || at < next)) next = at
+  }
+  return next
+}
+
+/** Brings a probe forward: something happened that makes its answer likely to have changed. */
+export function pokeProbe(state: ProbeState, kind: ProbeKind, now: Instant): ProbeState {
+  const at = state.dueAt[kind]
+  return at === undefined || at <= now ? state : { ...state, dueAt: { ...state.dueAt, [kind]: now } }
+}
+
+/** The state after an answer that was heard now. Answers to a run that is to be ended change nothing. */
+export function heardProbe(
+  state: ProbeState,
+  plan: ProbePlan,
+  kind: ProbeKind,
+  answer: ProbeAnswer,
+  now: Instant,
+): ProbeState {
+  if (state.ended !== undefined || state.dueAt[kind] === undefined) return state
+  const timing = timingOf(plan, kind)
+  if (timing === undefined) return state
+  const counted = count(state, kind, answer)
+  const judged = judge(counted, plan, kind, timing, answer, now)
+  return { ...judged, dueAt: { ...judged.dueAt, [kind]: nextOf(judged, kind, timing, now) } }
+}
+
+const timingOf = (plan: ProbePlan, kind: ProbeKind): ProbeTiming | undefined =>
+  kind === 'readiness' ? (plan.readiness === 'started' ? undefined : plan.readiness) : plan[kind]
+
+function count(state: ProbeState, kind: ProbeKind, answer: ProbeAnswer): ProbeState {
+  const passed = answer.kind === 'passed'
+  const heals = passed && state.lastFailure?.kind === kind
+  return {
+    ...state,
+    asked: { ...state.asked, [kind]: state.asked[kind] + 1 },
+    failed: { ...state.failed, [kind]: passed ? 0 : state.failed[kind] + 1 },
+    lastFailure: passed ? (heals ? undefined : state.lastFailure) : { kind, output: answer.output },
+  }
+}
+
+function judge(
+  state: ProbeState,
+  plan: ProbePlan,
+  kind: ProbeKind,
+  timing: ProbeTiming,
+  answer: ProbeAnswer,
+  now: Instant,
+): ProbeState {
+  const passed = answer.kind === 'passed'
+  const failure = passed ? undefined : { kind, output: answer.output }
+  switch (kind) {
+    case 'startup':
+      if (passed) return begun(state, plan, now)
+      // By time and not by count: it is asked more often than `every` says.
+      return elapsed(state.since, now) >= timing.every * timing.failures
+        ? { ...state, ended: failure }
+        : state
+    case 'readiness':
+      if (passed) return { ...state, ready: true, everReady: true }
+      return state.failed.readiness >= timing.failures ? { ...state, ready: false } : state
+    case 'liveness':
+      return state.failed.liveness >= timing.failures ? { ...state, ready: false, ended: failure } : state
+  }
+}
+
+function begun(state: ProbeState, plan: ProbePlan, now: Instant): ProbeState {
+  const ready = plan.readiness === 'started'
+  return {
+    ...state,
+    started: true,
+    ready,
+    everReady: ready,
+    dueAt: {
+      startup: undefined,
+      readiness: ready ? undefined : now,
+      liveness: plan.liveness === undefined ? undefined : after(now, plan.liveness.every),
+    },
+  }
+}
+
+function nextOf(state: ProbeState, kind: ProbeKind, timing: ProbeTiming, now: Instant): Instant | undefined {
+  if (kind === 'startup' && state.started) return undefined
+  const quick = kind !== 'liveness' && !state.everReady && timing.pace === 'quick'
+  if (!quick) return after(now, timing.every)
+  return after(now, Math.min(timing.every, quickSteps[state.asked[kind] - 1] ?? quickMs))
+}

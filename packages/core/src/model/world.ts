@@ -1,0 +1,328 @@
+/**
+ * The cluster as the leader sees it: everything that was asked, decided and seen, indexed, in memory. It is fed change by
+ * change from the store and knows which services a change touches, so that planning costs what changed and not what there is.
+ *
+ * It holds no opinion: what to do about it is decided in plan/.
+ */
+import { HostColumns } from '../placement/columns.ts'
+import type { Obstacle, Pending } from '../placement/obstacle.ts'
+import type { Instant } from './clock.ts'
+import type { HostRecord, HostSettings, Presence } from './host.ts'
+import type { GenerationNumber, HostId, InstanceId, ServiceName } from './ids.ts'
+import { placeOf } from './ids.ts'
+import type { Placement } from './placement.ts'
+import type { Report } from './report.ts'
+import { noRevision, type Revision } from './revision.ts'
+import type { Rollout } from './rollout.ts'
+import type { Route, RouteAck } from './route.ts'
+import type { GenerationRecord, Intent, SpecRecord } from './service.ts'
+
+/** A value and the revision that wrote it. */
+export interface Seen<Value> {
+  readonly value: Value
+  readonly modified: Revision
+}
+
+export interface ServiceView {
+  readonly name: ServiceName
+  readonly spec: Seen<SpecRecord> | undefined
+  readonly rollout: Seen<Rollout> | undefined
+  readonly route: Seen<Route> | undefined
+  readonly pending: Seen<Pending> | undefined
+  readonly generations: ReadonlyMap<GenerationNumber, Seen<GenerationRecord>>
+  readonly intents: ReadonlyMap<string, Seen<Intent>>
+  /** By `host instance`: one instance may stand on a lost host (to stop) and on a new one (to run). */
+  readonly placements: ReadonlyMap<string, Seen<Placement>>
+}
+
+export interface HostState {
+  readonly id: HostId
+  readonly record: HostRecord | undefined
+  readonly settings: HostSettings | undefined
+  readonly presence: Seen<Presence> | undefined
+  readonly ack: Seen<RouteAck> | undefined
+  readonly health: HostHealth
+  readonly placements: ReadonlyMap<InstanceId, Seen<Placement>>
+  readonly reports: ReadonlyMap<InstanceId, Seen<Report>>
+}
+
+/** health/verdict.ts decides it. */
+export type HostHealth = 'alive' | 'suspect' | 'lost'
+
+interface MutableService {
+  name: ServiceName
+  spec: Seen<SpecRecord> | undefined
+  rollout: Seen<Rollout> | undefined
+  route: Seen<Route> | undefined
+  pending: Seen<Pending> | undefined
+  generations: Map<GenerationNumber, Seen<GenerationRecord>>
+  intents: Map<string, Seen<Intent>>
+  placements: Map<string, Seen<Placement>>
+}
+
+interface MutableHost {
+  id: HostId
+  record: HostRecord | undefined
+  settings: HostSettings | undefined
+  presence: Seen<Presence> | undefined
+  ack: Seen<RouteAck> | undefined
+  health: HostHealth
+  placements: Map<InstanceId, Seen<Placement>>
+  reports: Map<InstanceId, Seen<Report>>
+}
+
+/** One change of the store, in the world's words; a value of `undefined` is a removal. */
+export type WorldChange =
+  | { readonly kind: 'spec'; readonly service: ServiceName; readonly seen: Seen<SpecRecord> | undefined }
+  | {
+      readonly kind: 'generation'
+      readonly service: ServiceName
+      readonly number: GenerationNumber
+      readonly seen: Seen<GenerationRecord> | undefined
+    }
+  | {
+      readonly kind: 'intent'
+      readonly service: ServiceName
+      readonly id: string
+      readonly seen: Seen<Intent> | undefined
+    }
+  | { readonly kind: 'rollout'; readonly service: ServiceName; readonly seen: Seen<Rollout> | undefined }
+  | { readonly kind: 'route'; readonly service: ServiceName; readonly seen: Seen<Route> | undefined }
+  | { readonly kind: 'pending'; readonly service: ServiceName; readonly seen: Seen<Pending> | undefined }
+  | {
+      readonly kind: 'placement'
+      readonly host: HostId
+      readonly instance: InstanceId
+      readonly seen: Seen<Placement> | undefined
+    }
+  | {
+      readonly kind: 'report'
+      readonly host: HostId
+      readonly instance: InstanceId
+      readonly seen: Seen<Report> | undefined
+    }
+  | { readonly kind: 'host'; readonly host: HostId; readonly seen: Seen<HostRecord> | undefined }
+  | { readonly kind: 'host-settings'; readonly host: HostId; readonly seen: Seen<HostSettings> | undefined }
+  | { readonly kind: 'presence'; readonly host: HostId; readonly seen: Seen<Presence> | undefined }
+  | { readonly kind: 'route-ack'; readonly host: HostId; readonly seen: Seen<RouteAck> | undefined }
+
+export class World {
+  readonly columns = new HostColumns()
+  /** Services that a change since the last plan touched. */
+  readonly dirty = new Set<ServiceName>()
+  /** Services with instances that no host took: planned again when a host changes or room is freed. */
+  readonly waiting = new Set<ServiceName>()
+  /** Services that wait for proxies: planned again when one acknowledges. */
+  readonly awaitingAcks = new Set<ServiceName>()
+  revision: Revision = noRevision
+  readonly #services = new Map<ServiceName, MutableService>()
+  readonly #hosts = new Map<HostId, MutableHost>()
+
+  get services(): ReadonlyMap<ServiceName, ServiceView> {
+    return this.#services
+  }
+  get hosts(): ReadonlyMap<HostId, HostState> {
+    return this.#hosts
+  }
+
+  apply(change: WorldChange, now: Instant): void {
+    switch (change.kind) {
+      case 'spec':
+      case 'rollout':
+      case 'route':
+      case 'pending':
+        this.#applyToService(change)
+        return
+      case 'generation': {
+        const service = this.#service(change.service)
+        setOrDelete(service.generations, change.number, change.seen)
+        this.#touch(service)
+        return
+      }
+      case 'intent': {
+        const service = this.#service(change.service)
+        setOrDelete(service.intents, change.id, change.seen)
+        this.#touch(service)
+        return
+      }
+      case 'placement':
+        this.#applyPlacement(change.host, change.instance, change.seen, now)
+        return
+      case 'report': {
+        const host = this.#host(change.host)
+        setOrDelete(host.reports, change.instance, change.seen)
+        this.dirty.add(placeOf(change.instance).service)
+        this.#forgetEmptyHost(host)
+        return
+      }
+      case 'host': {
+        const host = this.#host(change.host)
+        host.record = change.seen?.value
+        this.#hostChanged(host)
+        return
+      }
+      case 'host-settings': {
+        const host = this.#host(change.host)
+        host.settings = change.seen?.value
+        this.#hostChanged(host)
+        return
+      }
+      case 'presence': {
+        const host = this.#host(change.host)
+        host.presence = change.seen
+        this.#forgetEmptyHost(host)
+        return
+      }
+      case 'route-ack': {
+        const host = this.#host(change.host)
+        host.ack = change.seen
+        for (const name of this.awaitingAcks) this.dirty.add(name)
+        this.#forgetEmptyHost(host)
+        return
+      }
+    }
+  }
+
+  /** The leader's verdict on a host; touches what runs there. */
+  judge(id: HostId, health: HostHealth): void {
+    const host = this.#hosts.get(id)
+    if (host === undefined || host.health === health) return
+    host.health = health
+    this.#hostChanged(host)
+    for (const name of this.awaitingAcks) this.dirty.add(name)
+  }
+
+  /** Everything is looked at afresh: on taking office, and after a refused batch. */
+  touchAll(): void {
+    for (const name of this.#services.keys()) this.dirty.add(name)
+  }
+
+  #applyToService(change: Extract<WorldChange, { kind: 'spec' | 'rollout' | 'route' | 'pending' }>): void {
+    const service = this.#service(change.service)
+    switch (change.kind) {
+      case 'spec':
+        service.spec = change.seen
+        break
+      case 'rollout':
+        service.rollout = change.seen
+        break
+      case 'route':
+        service.route = change.seen
+        break
+      case 'pending':
+        service.pending = change.seen
+        return // written by the planner itself, and read by nobody here but to see whether it changed
+    }
+    this.#touch(service)
+  }
+
+  #applyPlacement(
+    hostId: HostId,
+    instance: InstanceId,
+    seen: Seen<Placement> | undefined,
+    now: Instant,
+  ): void {
+    const host = this.#host(hostId)
+    const service = this.#service(placeOf(instance).service)
+    setOrDelete(host.placements, instance, seen)
+    setOrDelete(service.placements, `${hostId} ${instance}`, seen)
+    if (seen === undefined) {
+      this.columns.give(hostId, instance, now)
+      for (const name of this.waiting) this.dirty.add(name)
+    } else {
+      const { cpuMilli, memoryMiB, ports } = seen.value
+      this.columns.take(hostId, { instance, cpuMilli, memoryMiB, ports })
+    }
+    this.#touch(service)
+    this.#forgetEmptyHost(host)
+  }
+
+  #hostChanged(host: MutableHost): void {
+    if (host.record === undefined) this.columns.delete(host.id)
+    else {
+      const { capacity, labels, ports } = host.record
+      this.columns.upsert({
+        id: host.id,
+        accepts: whyNot(host),
+        labels: { ...labels, ...host.settings?.labels },
+        cpuMilli: capacity.cpuMilli,
+        memoryMiB: capacity.memoryMiB,
+        ports,
+      })
+      for (const { value } of host.placements.values()) this.columns.take(host.id, value)
+    }
+    for (const instance of host.placements.keys()) this.dirty.add(placeOf(instance).service)
+    for (const name of this.waiting) this.dirty.add(name)
+    this.#forgetEmptyHost(host)
+  }
+
+  #service(name: ServiceName): MutableService {
+    let service = this.#services.get(name)
+    if (service === undefined) {
+      service = {
+        name,
+        spec: undefined,
+        rollout: undefined,
+        route: undefined,
+        pending: undefined,
+        generations: new Map(),
+        intents: new Map(),
+        placements: new Map(),
+      }
+      this.#services.set(name, service)
+    }
+    return service
+  }
+
+  #touch(service: MutableService): void {
+    const { spec, rollout, route, pending, generations, intents, placements } = service
+    const nothing =
+      spec === undefined && rollout === undefined && route === undefined && pending === undefined
+    if (nothing && generations.size + intents.size + placements.size === 0) {
+      this.#services.delete(service.name)
+      this.dirty.delete(service.name)
+      this.waiting.delete(service.name)
+      this.awaitingAcks.delete(service.name)
+    } else this.dirty.add(service.name)
+  }
+
+  #host(id: HostId): MutableHost {
+    let host = this.#hosts.get(id)
+    if (host === undefined) {
+      host = {
+        id,
+        record: undefined,
+        settings: undefined,
+        presence: undefined,
+        ack: undefined,
+        health: 'alive',
+        placements: new Map(),
+        reports: new Map(),
+      }
+      this.#hosts.set(id, host)
+    }
+    return host
+  }
+
+  #forgetEmptyHost(host: MutableHost): void {
+    const { record, settings, presence, ack, placements, reports } = host
+    if ((record ?? settings ?? presence ?? ack) === undefined && placements.size + reports.size === 0)
+      this.#hosts.delete(host.id)
+  }
+}
+
+/** Why a host takes no work at all, before any number is looked at. */
+function whyNot(host: MutableHost): Obstacle | undefined {
+  if (host.health === 'lost') return { kind: 'lost' }
+  if (host.health === 'suspect') return { kind: 'suspect' }
+  if (host.settings?.drain !== undefined) return { kind: 'draining' }
+  if (host.settings?.cordon !== undefined) return { kind: 'cordoned', why: host.settings.cordon.why }
+  if (host.record?.engine.state === 'down')
+    return { kind: 'engine-down', reason: host.record.engine.reason ?? 'no answer' }
+  return undefined
+}
+
+function setOrDelete<Id, Value>(map: Map<Id, Value>, id: Id, value: Value | undefined): void {
+  if (value === undefined) map.delete(id)
+  else map.set(id, value)
+}

@@ -1,0 +1,149 @@
+import type { GenerationNumber } from '../model/ids.ts'
+import type { Evidence, Rollout } from '../model/rollout.ts'
+import { fingerprint } from '../model/spec.ts'
+import { advance, begin, type RolloutSeen, trafficShares } from '../rollout/rollout.ts'
+import type { ServiceDraft } from './draft.ts'
+import { resolutionKey } from './memory.ts'
+import { isReady, proxiesApply } from './readiness.ts'
+
+/** At most so many phases at once: resolving may find the same image and settle in one go, for example. */
+const mostSteps = 4
+const retryResolveMs = 2000
+const evidenceLimit = 3
+
+/** Takes the rollout as far as what is seen allows; the record as it will be. */
+export function advanceRollout(service: ServiceDraft): Rollout {
+  const { view, draft } = service
+  const spec = view.spec?.value
+  if (spec === undefined) throw new Error('a service without a spec is retired, not rolled out')
+  const stored = view.rollout?.value.uid === spec.uid ? view.rollout.value : undefined
+  let rollout = stored ?? begin(view.name, spec.uid, spec.generation, draft.policy.wall)
+  if (stored === undefined)
+    service.tell({
+      level: 'info',
+      kind: 'rollout-began',
+      generation: spec.generation,
+      message: `the rollout of generation ${spec.generation} began`,
+    })
+
+  const policy = {
+    progressDeadlineMs: spec.spec.rollout.progressDeadline,
+    keepWarmMs: spec.spec.rollout.keepWarm,
+  }
+  let intents = [...view.intents.values()].map(seen => seen.value).sort((a, b) => a.at - b.at)
+  for (let step = 0; step < mostSteps; step++) {
+    const [intent] = intents
+    intents = intents.slice(1)
+    if (intent !== undefined) service.add({ kind: 'intent-done', id: intent.id })
+    const due = intent?.uid === spec.uid ? intent : undefined
+    const next = advance(rollout, seenOf(service, rollout, due), policy)
+    for (const line of next.story) service.tell({ ...line, generation: liveOrNext(next.rollout) })
+    if (next.rollout === rollout && intent === undefined) break
+    rollout = next.rollout
+  }
+  if (rollout !== stored) service.add({ kind: 'rollout', rollout: { ...rollout, term: draft.policy.term } })
+  wakeForDeadlines(service, rollout, policy)
+  askForDigest(service, rollout)
+  return rollout
+}
+
+function seenOf(service: ServiceDraft, rollout: Rollout, intent: RolloutSeen['intent']): RolloutSeen {
+  const { view, draft } = service
+  const spec = view.spec?.value
+  const now = rollout.now
+  const next = 'next' in now ? now.next : undefined
+  const ready = next === undefined ? 0 : readyCount(service, next)
+  const { phaseMs, stalledMs } = draft.memory.phase(view.name, draft.now, now, ready)
+  return {
+    asked: spec?.generation ?? rollout.asked,
+    intent,
+    resolution:
+      next === undefined
+        ? undefined
+        : draft.memory.resolutions.get(resolutionKey(view.name, rollout.uid, next)),
+    isReady: generation => readyCount(service, generation) >= (spec?.replicas ?? 0),
+    applied: proxiesApply(service, trafficShares(now)),
+    phaseMs,
+    stalledMs,
+    evidence: generation => evidenceOf(service, generation),
+    exists: generation => view.generations.get(generation)?.value.uid === rollout.uid,
+    isSame: (generation, image, other) => {
+      const [a, b] = [view.generations.get(generation)?.value, view.generations.get(other)?.value]
+      if (a === undefined || b === undefined || rollout.images[other] !== image) return false
+      return fingerprint({ ...a.text, image: '-' }) === fingerprint({ ...b.text, image: '-' })
+    },
+    wall: draft.policy.wall,
+  }
+}
+
+function readyCount(service: ServiceDraft, generation: GenerationNumber): number {
+  let count = 0
+  for (const { value } of service.view.placements.values())
+    if (value.generation === generation && value.desired === 'run' && isReady(service.draft.world, value))
+      count++
+  return count
+}
+
+/** What was seen of the instances that did not get ready: the last run's end, the probe's answer, the last lines. */
+function evidenceOf(service: ServiceDraft, generation: GenerationNumber): readonly Evidence[] {
+  const { view, draft } = service
+  const found: Evidence[] = []
+  for (const { value: placement } of view.placements.values()) {
+    if (placement.generation !== generation || found.length === evidenceLimit) continue
+    const report = draft.world.hosts.get(placement.host)?.reports.get(placement.instance)?.value
+    if (report?.state === 'ready') continue
+    found.push({
+      instance: placement.instance,
+      host: placement.host,
+      what:
+        report?.reason ??
+        (report === undefined ? 'the host has not reported it yet' : `it is ${report.state}`),
+      exitCode: report?.exit?.code,
+      probe: report?.probe?.output,
+      lastLog: report?.lastLog,
+    })
+  }
+  const waiting = view.pending?.value
+  if (found.length === 0 && waiting !== undefined)
+    found.push({ what: `${waiting.count} instances found no host` })
+  return found
+}
+
+function wakeForDeadlines(
+  service: ServiceDraft,
+  rollout: Rollout,
+  policy: { progressDeadlineMs: number; keepWarmMs: number },
+): void {
+  const now = rollout.now
+  const next = 'next' in now ? now.next : undefined
+  const { phaseMs, stalledMs } = service.draft.memory.phase(
+    service.view.name,
+    service.draft.now,
+    now,
+    next === undefined ? 0 : readyCount(service, next),
+  )
+  if (now.phase === 'resolving' || now.phase === 'warming')
+    service.wakeIn(Math.max(policy.progressDeadlineMs - stalledMs, 1))
+  if (now.phase === 'settled' && now.warm !== undefined)
+    service.wakeIn(Math.max(policy.keepWarmMs - phaseMs, 1))
+  if (now.phase === 'draining') service.draft.world.awaitingAcks.add(service.view.name)
+}
+
+/** In the first phase a host's engine is asked which digest the tag has; asked again after a passing failure. */
+function askForDigest(service: ServiceDraft, rollout: Rollout): void {
+  if (rollout.now.phase !== 'resolving') return
+  const { view, draft } = service
+  const generation = rollout.now.next
+  const answer = draft.memory.resolutions.get(resolutionKey(view.name, rollout.uid, generation))
+  const image = view.generations.get(generation)?.value.template.image
+  if (answer?.kind === 'resolved' || image === undefined) return
+  draft.questions.push({ service: view.name, uid: rollout.uid, generation, image })
+  service.wakeIn(retryResolveMs)
+}
+
+function liveOrNext(rollout: Rollout): GenerationNumber {
+  const now = rollout.now
+  if ('next' in now) return now.next
+  if ('live' in now) return now.live
+  return now.rejected
+}

@@ -1,0 +1,114 @@
+/** The plan as it grows: the world as it will be after the actions so far. */
+import { after, type Instant } from '../model/clock.ts'
+import type { GenerationNumber, HostId, InstanceId, ServiceName } from '../model/ids.ts'
+import type { Placement } from '../model/placement.ts'
+import type { Revision } from '../model/revision.ts'
+import type { Rollout } from '../model/rollout.ts'
+import type { Route } from '../model/route.ts'
+import type { ServiceView, World } from '../model/world.ts'
+import type { Pending } from '../placement/obstacle.ts'
+import type { Memory } from './memory.ts'
+
+/** One write that the leader shall make. */
+export type Action =
+  | { readonly kind: 'place'; readonly placement: Placement }
+  | { readonly kind: 'release'; readonly placement: Placement }
+  | { readonly kind: 'forget'; readonly host: HostId; readonly instance: InstanceId }
+  | { readonly kind: 'rollout'; readonly rollout: Rollout }
+  | { readonly kind: 'route'; readonly route: Route }
+  | { readonly kind: 'pending'; readonly pending: Pending }
+  | { readonly kind: 'no-longer-pending' }
+  | { readonly kind: 'intent-done'; readonly id: string }
+  | { readonly kind: 'cleanup'; readonly generations: readonly GenerationNumber[] }
+
+/** What a change is told as; the writer adds the time and who it is. */
+export interface Story {
+  readonly level: 'info' | 'warning' | 'error'
+  readonly kind: string
+  readonly message: string
+  readonly generation?: GenerationNumber
+  readonly host?: HostId
+}
+
+/** Everything that one service needs now; committed as a whole where it fits into one transaction. */
+export interface ServicePlan {
+  readonly service: ServiceName
+  /** The spec it was planned from, unchanged or the plan is void; undefined: there was none. */
+  readonly specRevision: Revision | undefined
+  readonly actions: readonly Action[]
+  readonly stories: readonly Story[]
+}
+
+/** Something that only a host can answer: which digest an image has. */
+export interface Question {
+  readonly service: ServiceName
+  readonly uid: string
+  readonly generation: GenerationNumber
+  readonly image: string
+}
+
+export interface PlanPolicy {
+  readonly term: string
+  /** By the wall, for what people read. */
+  readonly wall: number
+}
+
+/** One service's part of the plan, with what every pass needs at hand. */
+export class ServiceDraft {
+  readonly actions: Action[] = []
+  readonly stories: Story[] = []
+  readonly view: ServiceView
+  readonly draft: Draft
+  #wakeAt: Instant | undefined
+
+  constructor(draft: Draft, view: ServiceView) {
+    this.draft = draft
+    this.view = view
+  }
+
+  add(action: Action): void {
+    this.actions.push(action)
+  }
+
+  tell(story: Story): void {
+    this.stories.push(story)
+  }
+
+  /** Looks at the service again after so many milliseconds, also when nothing changed. */
+  wakeIn(ms: number): void {
+    const at = after(this.draft.now, ms)
+    if (this.#wakeAt === undefined || at < this.#wakeAt) this.#wakeAt = at
+  }
+
+  get wakeAt(): Instant | undefined {
+    return this.#wakeAt
+  }
+}
+
+export class Draft {
+  readonly world: World
+  readonly memory: Memory
+  readonly policy: PlanPolicy
+  readonly now: Instant
+  readonly services: ServicePlan[] = []
+  readonly questions: Question[] = []
+  readonly #taken: { readonly host: HostId; readonly instance: InstanceId }[] = []
+
+  constructor(world: World, memory: Memory, policy: PlanPolicy, now: Instant) {
+    this.world = world
+    this.memory = memory
+    this.policy = policy
+    this.now = now
+  }
+
+  /** Counts a placement for the services planned after this one. */
+  take(placement: Placement): void {
+    this.world.columns.take(placement.host, placement)
+    this.#taken.push({ host: placement.host, instance: placement.instance })
+  }
+
+  /** Takes the counts back: the world learns of a placement when it is committed, and not before. */
+  undo(): void {
+    for (const { host, instance } of this.#taken) this.world.columns.untake(host, instance)
+  }
+}

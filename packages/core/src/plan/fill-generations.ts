@@ -1,0 +1,259 @@
+/**
+ * Which instances shall run. Every generation that the phase names in full gets its number of instances; what runs beyond
+ * that, on draining hosts, or of generations that nobody names, leaves: traffic first, then the process.
+ */
+import { byId, type GenerationNumber, type HostId, instanceId, placeOf } from '../model/ids.ts'
+import type { Placement } from '../model/placement.ts'
+import type { Rollout } from '../model/rollout.ts'
+import { reservationOf, type Template } from '../model/spec.ts'
+import { type Ask, choose } from '../placement/choose.ts'
+import { explain } from '../placement/explain.ts'
+import { parseWhere } from '../placement/where.ts'
+import { wantedGenerations } from '../rollout/rollout.ts'
+import type { ServiceDraft } from './draft.ts'
+import { isReady } from './readiness.ts'
+
+export interface Leaver {
+  readonly placement: Placement
+  readonly because: Placement['because']
+}
+/** By the key of the world's placements. */
+export type Leaving = ReadonlyMap<string, Leaver>
+
+/** An engine that is down for so long gives its instances away. */
+const engineDownMs = 15_000
+/** Restarts in place before another host is tried, where the generation is fine elsewhere. */
+const restartsBeforeMove = 5
+
+export function fillGenerations(service: ServiceDraft, rollout: Rollout): { readonly leaving: Leaving } {
+  const { view, draft } = service
+  const leaving = new Map<string, Leaver>()
+  const wanted = wantedGenerations(rollout.now)
+  const named = new Set(wanted.map(w => w.generation))
+  const running = new Map<GenerationNumber, Running[]>()
+  for (const [key, { value: placement }] of view.placements) {
+    if (placement.desired === 'stop' || isOnLostHost(service, placement)) continue
+    if (!named.has(placement.generation))
+      leaving.set(key, { placement, because: whyUnwanted(rollout, placement.generation) })
+    else push(running, placement.generation, { key, placement, ready: isReady(draft.world, placement) })
+  }
+
+  const waiting: Waiting[] = []
+  for (const { generation, fill } of wanted) {
+    if (fill === 'keep') continue
+    const short = fillOne(service, rollout, generation, running.get(generation) ?? [], leaving)
+    if (short !== undefined) waiting.push(short)
+  }
+  tellWaiting(service, waiting)
+  return { leaving }
+}
+
+interface Running {
+  readonly key: string
+  readonly placement: Placement
+  readonly ready: boolean
+}
+
+interface Waiting {
+  readonly generation: GenerationNumber
+  readonly slot: number
+  readonly count: number
+  readonly ask: Ask
+}
+
+function fillOne(
+  service: ServiceDraft,
+  rollout: Rollout,
+  generation: GenerationNumber,
+  running: readonly Running[],
+  leaving: Map<string, Leaver>,
+): Waiting | undefined {
+  const count = service.view.spec?.value.replicas ?? 0
+  const movers = running.filter(r => whyMove(service, r, running) !== undefined)
+  const stay = running.filter(r => !movers.includes(r)).sort(readyThenLowSlotFirst)
+  for (const { key, placement } of stay.slice(count)) leaving.set(key, { placement, because: 'unwanted' })
+
+  const kept = stay.slice(0, count)
+  const readyKept = kept.filter(r => r.ready).length
+  // A mover that answers goes only when enough others do; one that does not is no loss.
+  let spare = readyKept + movers.filter(r => r.ready).length - count
+  for (const mover of movers) {
+    if (mover.ready && spare-- <= 0) continue
+    leaving.set(mover.key, {
+      placement: mover.placement,
+      because: whyMove(service, mover, running) ?? 'unwanted',
+    })
+  }
+  return kept.length < count
+    ? placeMissing(service, rollout, generation, count - kept.length, running)
+    : undefined
+}
+
+/** Why an instance shall run on another host, although it is wanted. */
+function whyMove(
+  service: ServiceDraft,
+  { placement, ready }: Running,
+  all: readonly Running[],
+): 'drain' | 'failing' | undefined {
+  const { world, memory, now } = service.draft
+  const host = world.hosts.get(placement.host)
+  if (host?.settings?.drain !== undefined) return 'drain'
+  const downMs = memory.engineDownMs(placement.host, host?.record?.engine.state ?? 'up', now)
+  if (downMs > engineDownMs) return 'failing'
+  if (downMs > 0) service.wakeIn(engineDownMs - downMs + 1)
+  const report = host?.reports.get(placement.instance)?.value
+  const fineElsewhere = all.some(other => other.ready && other.placement.host !== placement.host)
+  if (ready || !fineElsewhere || report?.state !== 'backoff' || report.restarts < restartsBeforeMove)
+    return undefined
+  memory.avoid(service.view.name, placement.host, now)
+  return 'failing'
+}
+
+function placeMissing(
+  service: ServiceDraft,
+  rollout: Rollout,
+  generation: GenerationNumber,
+  count: number,
+  running: readonly Running[],
+): Waiting | undefined {
+  const { view, draft } = service
+  const record = view.generations.get(generation)?.value
+  const image = rollout.images[generation]
+  if (record === undefined || image === undefined) return undefined
+  const ask = askOf(service, record.template, running)
+  const slots = freeSlots(service, generation)
+  const load = reservationOf(record.template)
+  const placed = new Map<HostId, number>()
+  const hosts = choose(draft.world.columns, ask, count)
+  let slot = slots.next()
+  let done = 0
+  for (const host of hosts) {
+    const picked = draft.world.columns.pickPorts(host, ask, draft.now)
+    if ('obstacle' in picked) continue
+    const placement: Placement = {
+      instance: instanceId({ service: view.name, generation, slot }),
+      service: view.name,
+      generation,
+      slot,
+      host,
+      uid: rollout.uid,
+      term: draft.policy.term,
+      desired: 'run',
+      because: 'missing',
+      ...load,
+      ports: picked.ports,
+      image,
+    }
+    draft.take(placement)
+    service.add({ kind: 'place', placement })
+    placed.set(host, (placed.get(host) ?? 0) + 1)
+    slot = slots.next()
+    done++
+  }
+  if (done > 0)
+    service.tell({
+      level: 'info',
+      kind: 'placed',
+      generation,
+      message: `placed ${done} of generation ${generation}: ${spelled(placed)}`,
+    })
+  return done < count ? { generation, slot, count: count - done, ask } : undefined
+}
+
+function askOf(service: ServiceDraft, template: Template, running: readonly Running[]): Ask {
+  const { view, draft } = service
+  const spec = view.spec?.value.spec
+  const have = new Map<HostId, number>()
+  for (const { placement } of running) have.set(placement.host, (have.get(placement.host) ?? 0) + 1)
+  return {
+    ...reservationOf(template),
+    dynamicPorts: template.ports.filter(p => p.hostPort === undefined).map(p => p.name),
+    fixedPorts: template.ports.flatMap(p =>
+      p.hostPort === undefined ? [] : [{ name: p.name, port: p.hostPort }],
+    ),
+    where: (spec?.placement.where ?? []).map(parseWhere),
+    maxPerHost: spec?.placement.maxPerHost,
+    strategy: spec?.placement.strategy ?? 'spread',
+    have,
+    avoid: draft.memory.avoided(view.name, draft.now),
+  }
+}
+
+/** Slots from 0 that no instance of the generation holds; a copy on a lost host does not count, one that still stops does. */
+function freeSlots(service: ServiceDraft, generation: GenerationNumber): { next(): number } {
+  const held = new Set<number>()
+  for (const { value } of service.view.placements.values())
+    if (value.generation === generation && !isOnLostHost(service, value)) held.add(value.slot)
+  let slot = -1
+  return {
+    next() {
+      do slot++
+      while (held.has(slot))
+      return slot
+    },
+  }
+}
+
+function isOnLostHost(service: ServiceDraft, placement: Placement): boolean {
+  const host = service.draft.world.hosts.get(placement.host)
+  return host?.record === undefined || host.health === 'lost'
+}
+
+function whyUnwanted(rollout: Rollout, generation: GenerationNumber): Placement['because'] {
+  return rollout.now.phase === 'reverted' && rollout.now.rejected === generation ? 'reverted' : 'unwanted'
+}
+
+/** Says host by host why instances wait; written only when it reads differently from what stands. */
+function tellWaiting(service: ServiceDraft, waiting: readonly Waiting[]): void {
+  const { view, draft } = service
+  const [first] = waiting
+  if (first === undefined) {
+    if (view.pending !== undefined) service.add({ kind: 'no-longer-pending' })
+    return
+  }
+  draft.world.waiting.add(view.name)
+  const instance = instanceId({ service: view.name, generation: first.generation, slot: first.slot })
+  const hosts = explain(draft.world.columns, first.ask).map(({ host, obstacles }) => ({
+    host,
+    obstacles: [...obstacles],
+  }))
+  const count = waiting.reduce((sum, w) => sum + w.count, 0)
+  const stored = view.pending?.value
+  const same =
+    stored?.count === count && JSON.stringify(stored.waiting) === JSON.stringify([{ instance, hosts }])
+  if (same) return
+  const uid = view.spec?.value.uid ?? ''
+  service.add({
+    kind: 'pending',
+    pending: {
+      service: view.name,
+      uid,
+      term: draft.policy.term,
+      waiting: [{ instance, hosts }],
+      count,
+      at: draft.policy.wall,
+    },
+  })
+  if (stored === undefined)
+    service.tell({
+      level: 'warning',
+      kind: 'waiting',
+      generation: placeOf(instance).generation,
+      message: `${count} instances wait: no host can take them`,
+    })
+}
+
+const readyThenLowSlotFirst = (a: Running, b: Running): number =>
+  Number(b.ready) - Number(a.ready) || a.placement.slot - b.placement.slot
+
+const spelled = (placed: ReadonlyMap<HostId, number>): string =>
+  [...placed]
+    .sort(([a], [b]) => byId(a, b))
+    .map(([host, count]) => (count === 1 ? host : `${host} ×${count}`))
+    .join(', ')
+
+function push<Key, Value>(map: Map<Key, Value[]>, key: Key, value: Value): void {
+  const list = map.get(key)
+  if (list === undefined) map.set(key, [value])
+  else list.push(value)
+}

@@ -1,0 +1,24 @@
+import type { HostId } from '../model/ids.ts'
+import type { ServiceDraft } from './draft.ts'
+
+/** What ran on a lost or removed host is wanted elsewhere; the host finds the order to stop when it comes back. */
+export function releaseFromLostHosts(service: ServiceDraft): void {
+  const { world, policy } = service.draft
+  const moved = new Map<HostId, number>()
+  for (const { value: placement } of service.view.placements.values()) {
+    const host = world.hosts.get(placement.host)
+    if (placement.desired === 'stop' || (host?.record !== undefined && host.health !== 'lost')) continue
+    service.add({
+      kind: 'release',
+      placement: { ...placement, desired: 'stop', because: 'host-lost', term: policy.term },
+    })
+    moved.set(placement.host, (moved.get(placement.host) ?? 0) + 1)
+  }
+  for (const [host, count] of moved)
+    service.tell({
+      level: 'warning',
+      kind: 'host-lost',
+      host,
+      message: `host ${host} is lost: ${count} of its instances move to other hosts`,
+    })
+}

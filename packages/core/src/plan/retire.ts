@@ -1,0 +1,37 @@
+/** A deleted service: traffic first, then the processes, then the records. Data is never deleted. */
+import type { Route } from '../model/route.ts'
+import type { ServiceDraft } from './draft.ts'
+import { releaseLeaving } from './release-leaving.ts'
+
+export function retire(service: ServiceDraft): void {
+  const { view } = service
+  const uid = view.spec?.value.uid
+  const old = [...view.placements].filter(([, { value }]) => value.uid !== uid)
+  const route = closeRoute(service)
+  releaseLeaving(
+    service,
+    route,
+    new Map(old.map(([key, { value }]) => [key, { placement: value, because: 'deleted' as const }])),
+  )
+  const traces =
+    [view.rollout, view.route, view.pending].some(seen => seen !== undefined) || view.generations.size > 0
+  if (view.placements.size === 0 && uid === undefined && traces) {
+    service.add({ kind: 'cleanup', generations: [...view.generations.keys()] })
+    for (const id of view.intents.keys()) service.add({ kind: 'intent-done', id })
+    service.tell({
+      level: 'info',
+      kind: 'deleted',
+      message: 'the service is gone: nothing of it runs any more',
+    })
+  }
+}
+
+/** The route with nobody behind it, so that every proxy lets go and says so. */
+function closeRoute(service: ServiceDraft): Route | undefined {
+  const stored = service.view.route?.value
+  if (stored === undefined) return undefined
+  if (stored.listeners.length === 0 && stored.backings.length === 0) return stored
+  const route: Route = { ...stored, term: service.draft.policy.term, listeners: [], backings: [] }
+  service.add({ kind: 'route', route })
+  return route
+}

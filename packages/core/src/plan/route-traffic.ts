@@ -1,0 +1,87 @@
+/** The route record that the phase and the readiness of its instances ask for; one write moves all traffic. */
+import { byId, type GenerationNumber } from '../model/ids.ts'
+import type { Rollout } from '../model/rollout.ts'
+import type { Backing, Endpoint, Listener, Route } from '../model/route.ts'
+import { trafficShares } from '../rollout/rollout.ts'
+import type { ServiceDraft } from './draft.ts'
+import type { Leaving } from './fill-generations.ts'
+import { isReady } from './readiness.ts'
+
+/** The record as it will stand; undefined where the service never had a route. */
+export function routeTraffic(service: ServiceDraft, rollout: Rollout, leaving: Leaving): Route | undefined {
+  const { view, draft } = service
+  const spec = view.spec?.value.spec
+  const stored = view.route?.value.uid === rollout.uid ? view.route.value : undefined
+  if (spec === undefined || (spec.routes.length === 0 && stored === undefined)) return undefined
+  const wanted: Route = {
+    service: view.name,
+    uid: rollout.uid,
+    term: draft.policy.term,
+    listeners: listenersOf(service, rollout, stored),
+    backings: trafficShares(rollout.now).map(
+      ({ generation, share }): Backing => ({
+        generation,
+        share,
+        endpoints: endpointsOf(service, generation, leaving),
+      }),
+    ),
+    drainMs: spec.rollout.drain,
+  }
+  if (stored !== undefined && sameRoute(stored, wanted)) return stored
+  service.add({ kind: 'route', route: wanted })
+  return wanted
+}
+
+function endpointsOf(
+  service: ServiceDraft,
+  generation: GenerationNumber,
+  leaving: Leaving,
+): readonly Endpoint[] {
+  const { view, draft } = service
+  const endpoints: Endpoint[] = []
+  for (const [key, { value: placement }] of view.placements) {
+    if (placement.generation !== generation || placement.desired === 'stop' || leaving.has(key)) continue
+    const address = draft.world.hosts.get(placement.host)?.record?.address
+    if (address === undefined || !isReady(draft.world, placement)) continue
+    endpoints.push({ instance: placement.instance, address, ports: placement.ports })
+  }
+  return endpoints.sort((a, b) => byId(a.instance, b.instance))
+}
+
+/** As the spec says; while a generation that lacks a newly named port still answers, as they stood. */
+function listenersOf(
+  service: ServiceDraft,
+  rollout: Rollout,
+  stored: Route | undefined,
+): readonly Listener[] {
+  const asked: Listener[] = (service.view.spec?.value.spec.routes ?? []).map(route => ({
+    protocol: route.protocol,
+    listen: route.listen,
+    hostnames: route.protocol === 'http' ? [...route.hostnames].sort(byId) : [],
+    path: route.protocol === 'http' ? route.path : '/',
+    expose: route.expose,
+    port: route.port,
+  }))
+  const answering = trafficShares(rollout.now).find(share => share.share > 0)
+  const ports =
+    answering === undefined
+      ? undefined
+      : service.view.generations.get(answering.generation)?.value.template.ports
+  const lacks =
+    ports !== undefined && asked.some(listener => !ports.some(port => port.name === listener.port))
+  return lacks && stored !== undefined ? stored.listeners : asked
+}
+
+/** The term does not count: a new leader rewrites nothing that stands. */
+function sameRoute(a: Route, b: Route): boolean {
+  const print = ({ listeners, backings, drainMs }: Route) =>
+    JSON.stringify([listeners.map(listenerPrint), backings.map(backingPrint), drainMs])
+  return print(a) === print(b)
+}
+
+const listenerPrint = (l: Listener) => [l.protocol, l.listen, l.hostnames, l.path, l.expose, l.port]
+const backingPrint = (b: Backing) => [
+  b.generation,
+  b.share,
+  b.endpoints.map(e => [e.instance, e.address, Object.entries(e.ports).sort()]),
+]

@@ -1,0 +1,414 @@
+/**
+ * A rollout, phase by phase: the image becomes a digest (resolving), the next generation starts beside the stable one
+ * (warming), traffic moves by one write (draining while the proxies apply it), the old generation stays warm for an undo
+ * (settled), or the next one is given up (reverted). The record is all there is: a new leader reads it and goes on.
+ */
+import type { GenerationNumber } from '../model/ids.ts'
+import type { Evidence, Phase, Rejection, Rollout } from '../model/rollout.ts'
+import type { Intent } from '../model/service.ts'
+
+/** What a host's engine said of an image. */
+export type Resolution =
+  | { readonly kind: 'resolved'; readonly image: string }
+  | { readonly kind: 'failed'; readonly reason: string; readonly permanent: boolean }
+
+/** What is seen of a service when its rollout is looked at. */
+export interface RolloutSeen {
+  /** The generation that the spec asks for. */
+  readonly asked: GenerationNumber
+  readonly intent: Intent | undefined
+  /** Of the generation that is being resolved. */
+  readonly resolution: Resolution | undefined
+  /** All instances that the generation shall have are ready. */
+  readonly isReady: (generation: GenerationNumber) => boolean
+  /** Every live proxy applies what this phase wants. */
+  readonly applied: boolean
+  /** Since this leader first saw the phase; a new leader begins afresh. */
+  readonly phaseMs: number
+  /** Since the phase last got further. */
+  readonly stalledMs: number
+  readonly evidence: (generation: GenerationNumber) => readonly Evidence[]
+  /** The generation is still kept. */
+  readonly exists: (generation: GenerationNumber) => boolean
+  /** The same container as another generation, were it pinned to this image. */
+  readonly isSame: (generation: GenerationNumber, image: string, other: GenerationNumber) => boolean
+  /** By the wall, for people. */
+  readonly wall: number
+}
+
+export interface RolloutPolicy {
+  readonly progressDeadlineMs: number
+  readonly keepWarmMs: number
+}
+
+/** Why a phase changed, or why an intent changed nothing; one sentence, for the event. */
+export interface Step {
+  readonly rollout: Rollout
+  readonly story: readonly {
+    readonly level: 'info' | 'warning' | 'error'
+    readonly kind: string
+    readonly message: string
+  }[]
+}
+
+/** The next record given what is seen now; the same object when nothing changes. */
+export function advance(rollout: Rollout, seen: RolloutSeen, policy: RolloutPolicy): Step {
+  if (seen.intent !== undefined) return obey(rollout, seen.intent, seen)
+  if (seen.asked !== rollout.asked && rollout.now.phase !== 'draining') return takeUp(rollout, seen)
+  switch (rollout.now.phase) {
+    case 'resolving':
+      return resolving(rollout, rollout.now, seen, policy)
+    case 'warming':
+      return warming(rollout, rollout.now, seen, policy)
+    case 'draining':
+      return seen.applied ? settle(rollout, rollout.now, seen, policy) : same(rollout)
+    case 'settled':
+      return rollout.now.warm !== undefined && seen.phaseMs >= policy.keepWarmMs
+        ? enter(
+            rollout,
+            { phase: 'settled', live: rollout.now.live },
+            seen,
+            'info',
+            'cooled',
+            `generation ${rollout.now.warm} is no longer kept warm`,
+          )
+        : same(rollout)
+    case 'reverted':
+      return same(rollout)
+    default:
+      return unreachable(rollout.now)
+  }
+}
+
+/** The record of a service that nobody has looked at yet. */
+export function begin(
+  service: Rollout['service'],
+  uid: string,
+  asked: GenerationNumber,
+  wall: number,
+): Rollout {
+  return {
+    service,
+    uid,
+    term: '',
+    asked,
+    now: { phase: 'resolving', next: asked },
+    images: {},
+    rejections: [],
+    same: {},
+    since: wall,
+  }
+}
+
+export interface Share {
+  readonly generation: GenerationNumber
+  /** Tenths of a percent. */
+  readonly share: number
+}
+
+/** Read from the phase, so it cannot disagree with it. Generations with share 0 are known to the proxies ahead, or kept for an undo. */
+export function trafficShares(phase: Phase): readonly Share[] {
+  const shares = (all: GenerationNumber | undefined, none: GenerationNumber | undefined): Share[] => [
+    ...(all === undefined ? [] : [{ generation: all, share: 1000 }]),
+    ...(none === undefined ? [] : [{ generation: none, share: 0 }]),
+  ]
+  switch (phase.phase) {
+    case 'resolving':
+      return shares(phase.stable, undefined)
+    case 'warming':
+      return shares(phase.stable, phase.next)
+    case 'draining':
+      return shares(phase.live, phase.old)
+    case 'settled':
+      return shares(phase.live, phase.warm)
+    case 'reverted':
+      return shares(phase.stable, undefined)
+    default:
+      return unreachable(phase)
+  }
+}
+
+/** full: all its instances, the missing ones are placed. keep: what still runs goes on, nothing is placed. */
+export interface Wanted {
+  readonly generation: GenerationNumber
+  readonly fill: 'full' | 'keep'
+}
+
+/** The generations that the phase names; instances of any other are not wanted. */
+export function wantedGenerations(phase: Phase): readonly Wanted[] {
+  const list = (full: readonly (GenerationNumber | undefined)[], keep?: GenerationNumber): Wanted[] => [
+    ...full.filter(g => g !== undefined).map(generation => ({ generation, fill: 'full' as const })),
+    ...(keep === undefined ? [] : [{ generation: keep, fill: 'keep' as const }]),
+  ]
+  switch (phase.phase) {
+    case 'resolving':
+      return list([phase.stable])
+    case 'warming':
+      return list([phase.stable, phase.next])
+    case 'draining':
+      return list([phase.live], phase.old)
+    case 'settled':
+      return list([phase.live], phase.warm)
+    case 'reverted':
+      return list([phase.stable])
+    default:
+      return unreachable(phase)
+  }
+}
+
+/** The generation that answers users now. */
+export const liveGeneration = (phase: Phase): GenerationNumber | undefined =>
+  trafficShares(phase).find(s => s.share > 0)?.generation
+
+function obey(rollout: Rollout, intent: Intent, seen: RolloutSeen): Step {
+  const now = rollout.now
+  if (now.phase === 'resolving' || now.phase === 'warming')
+    return revert(
+      rollout,
+      now,
+      seen,
+      'aborted',
+      [],
+      `${intent.by} aborted the rollout of generation ${now.next}`,
+    )
+  if (intent.kind === 'abort') return refused(rollout, 'there is no rollout to abort')
+  return undo(rollout, intent, seen)
+}
+
+function undo(rollout: Rollout, intent: Intent, seen: RolloutSeen): Step {
+  const now = rollout.now
+  if (now.phase === 'draining' && now.old !== undefined && (intent.to ?? now.old) === now.old)
+    return turnBack(rollout, now.live, now.old, intent, seen)
+  if (
+    now.phase === 'settled' &&
+    now.warm !== undefined &&
+    (intent.to ?? now.warm) === now.warm &&
+    seen.isReady(now.warm)
+  )
+    return turnBack(rollout, now.live, now.warm, intent, seen)
+  const live = liveGeneration(now)
+  const target = intent.to ?? before(rollout, live, seen)
+  if (live === undefined || target === undefined || target === live || !seen.exists(target))
+    return refused(
+      rollout,
+      target === undefined
+        ? 'there is no earlier generation to go back to'
+        : `generation ${target} cannot be gone back to`,
+    )
+  if (now.phase === 'draining') return refused(rollout, 'traffic is just being moved; try again in a moment')
+  const phase: Phase =
+    rollout.images[target] === undefined
+      ? { phase: 'resolving', stable: live, next: target }
+      : { phase: 'warming', stable: live, next: target }
+  return enter(
+    rollout,
+    phase,
+    seen,
+    'info',
+    'undo',
+    `${intent.by} asked to go back from generation ${live} to ${target}, which is started again first`,
+  )
+}
+
+/** The old generation still runs: one write of the phase and the routes, and traffic is back. */
+function turnBack(
+  rollout: Rollout,
+  from: GenerationNumber,
+  to: GenerationNumber,
+  intent: Intent,
+  seen: RolloutSeen,
+): Step {
+  const rejected = reject(rollout, from, 'undone', [], seen)
+  return enter(
+    rejected,
+    { phase: 'draining', live: to, old: from, undo: true },
+    seen,
+    'info',
+    'undo',
+    `${intent.by} moved traffic back from generation ${from} to ${to}`,
+  )
+}
+
+/** The newest kept generation below the live one that was not given up. */
+function before(
+  rollout: Rollout,
+  live: GenerationNumber | undefined,
+  seen: RolloutSeen,
+): GenerationNumber | undefined {
+  if (rollout.now.phase === 'settled' && rollout.now.warm !== undefined) return rollout.now.warm
+  if (live === undefined) return undefined
+  const rejected = new Set(rollout.rejections.map(r => r.generation))
+  for (let n = live - 1; n > 0; n--) {
+    const generation = n as GenerationNumber
+    if (
+      seen.exists(generation) &&
+      !rejected.has(generation) &&
+      rollout.same[n] === undefined &&
+      rollout.images[n] !== undefined
+    )
+      return generation
+  }
+  return undefined
+}
+
+function takeUp(rollout: Rollout, seen: RolloutSeen): Step {
+  if (!seen.exists(seen.asked)) return same(rollout)
+  const now = rollout.now
+  const given =
+    now.phase === 'resolving' || now.phase === 'warming'
+      ? reject(rollout, now.next, 'superseded', [], seen)
+      : rollout
+  const stable = stableOf(now)
+  const next: Phase =
+    stable === undefined
+      ? { phase: 'resolving', next: seen.asked }
+      : { phase: 'resolving', stable, next: seen.asked }
+  return enter(
+    { ...given, asked: seen.asked },
+    next,
+    seen,
+    'info',
+    'rollout-began',
+    `the rollout of generation ${seen.asked} began`,
+  )
+}
+
+type PhaseOf<Name extends Phase['phase']> = Extract<Phase, { phase: Name }>
+
+function resolving(
+  rollout: Rollout,
+  now: PhaseOf<'resolving'>,
+  seen: RolloutSeen,
+  policy: RolloutPolicy,
+): Step {
+  const answer = seen.resolution
+  if (answer?.kind === 'resolved') {
+    const images = { ...rollout.images, [now.next]: answer.image }
+    if (now.stable !== undefined && seen.isSame(now.next, answer.image, now.stable)) {
+      const unchanged = { ...rollout, same: { ...rollout.same, [now.next]: now.stable } }
+      return enter(
+        unchanged,
+        { phase: 'settled', live: now.stable },
+        seen,
+        'info',
+        'unchanged',
+        `generation ${now.next} is the same as generation ${now.stable}, which stays`,
+      )
+    }
+    return enter(
+      { ...rollout, images },
+      { ...now, phase: 'warming' },
+      seen,
+      'info',
+      'resolved',
+      `generation ${now.next} is pinned to ${answer.image}`,
+    )
+  }
+  const late = seen.stalledMs >= policy.progressDeadlineMs
+  if (answer?.kind === 'failed' && (answer.permanent || late))
+    return revert(
+      rollout,
+      now,
+      seen,
+      'image-not-found',
+      [{ what: answer.reason }],
+      `the image of generation ${now.next} cannot be had: ${answer.reason}`,
+    )
+  if (late)
+    return revert(
+      rollout,
+      now,
+      seen,
+      'image-not-found',
+      [{ what: 'no host could be asked for the image' }],
+      `no host could be asked for the image of generation ${now.next}`,
+    )
+  return same(rollout)
+}
+
+function warming(rollout: Rollout, now: PhaseOf<'warming'>, seen: RolloutSeen, policy: RolloutPolicy): Step {
+  if (seen.isReady(now.next)) {
+    const phase: Phase =
+      now.stable === undefined
+        ? { phase: 'draining', live: now.next, undo: false }
+        : { phase: 'draining', live: now.next, old: now.stable, undo: false }
+    return enter(rollout, phase, seen, 'info', 'switched', `traffic moves to generation ${now.next}`)
+  }
+  if (seen.stalledMs < policy.progressDeadlineMs) return same(rollout)
+  return revert(
+    rollout,
+    now,
+    seen,
+    'not-ready-by-deadline',
+    seen.evidence(now.next),
+    `generation ${now.next} was not ready by its deadline`,
+  )
+}
+
+function settle(rollout: Rollout, now: PhaseOf<'draining'>, seen: RolloutSeen, policy: RolloutPolicy): Step {
+  const warm = policy.keepWarmMs > 0 && now.old !== undefined
+  const phase: Phase = warm
+    ? { phase: 'settled', live: now.live, warm: now.old }
+    : { phase: 'settled', live: now.live }
+  return enter(rollout, phase, seen, 'info', 'settled', `generation ${now.live} answers on every proxy`)
+}
+
+function revert(
+  rollout: Rollout,
+  now: PhaseOf<'resolving' | 'warming'>,
+  seen: RolloutSeen,
+  because: Rejection['because'],
+  evidence: readonly Evidence[],
+  message: string,
+): Step {
+  const phase: Phase =
+    now.stable === undefined
+      ? { phase: 'reverted', rejected: now.next }
+      : { phase: 'reverted', stable: now.stable, rejected: now.next }
+  return enter(
+    reject(rollout, now.next, because, evidence, seen),
+    phase,
+    seen,
+    because === 'aborted' ? 'warning' : 'error',
+    'reverted',
+    message,
+  )
+}
+
+const keptRejections = 20
+
+function reject(
+  rollout: Rollout,
+  generation: GenerationNumber,
+  because: Rejection['because'],
+  evidence: readonly Evidence[],
+  seen: RolloutSeen,
+): Rollout {
+  const rejection: Rejection = { generation, because, evidence: [...evidence], at: seen.wall }
+  return { ...rollout, rejections: [...rollout.rejections, rejection].slice(-keptRejections) }
+}
+
+function enter(
+  rollout: Rollout,
+  now: Phase,
+  seen: RolloutSeen,
+  level: 'info' | 'warning' | 'error',
+  kind: string,
+  message: string,
+): Step {
+  return { rollout: { ...rollout, now, since: seen.wall }, story: [{ level, kind, message }] }
+}
+
+function stableOf(phase: Phase): GenerationNumber | undefined {
+  return phase.phase === 'settled' || phase.phase === 'draining' ? phase.live : phase.stable
+}
+
+const same = (rollout: Rollout): Step => ({ rollout, story: [] })
+const refused = (rollout: Rollout, message: string): Step => ({
+  rollout,
+  story: [{ level: 'warning', kind: 'intent-refused', message }],
+})
+
+function unreachable(phase: never): never {
+  throw new Error(`a phase that nobody knows: ${JSON.stringify(phase)}`)
+}

@@ -1,0 +1,68 @@
+/** What the leader asks an agent itself, over the agent's authenticated port. No decision travels this way. */
+import type { HostRecord } from '@boxcar/core/model/host'
+import type { Resolution } from '@boxcar/core/rollout/rollout'
+import { agentToken } from '@boxcar/store/agent-token'
+import { z } from 'zod'
+
+export interface Agents {
+  /** Whether the agent answers at all; never throws. */
+  isAlive(host: HostRecord): Promise<boolean>
+  /** Which digest a host's engine finds behind an image's tag; never throws. */
+  resolve(host: HostRecord, image: string): Promise<Resolution>
+}
+
+const aliveTimeoutMs = 600
+/** A registry that no name server knows keeps an engine busy for 20 s and more. */
+const resolveTimeoutMs = 60_000
+
+const resolution = z.union([
+  z.looseObject({ kind: z.literal('resolved'), image: z.string() }),
+  z.looseObject({ kind: z.literal('local'), imageId: z.string() }),
+  z.looseObject({ kind: z.string(), reason: z.string(), permanent: z.boolean().default(false) }),
+])
+
+export function agentsOverHttp(secret: string): Agents {
+  const ask = (host: HostRecord, path: string, timeoutMs: number, body?: unknown) =>
+    fetch(`http://${host.address}:${host.agentPort}${path}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: { authorization: `Bearer ${agentToken(secret, host.id)}`, 'content-type': 'application/json' },
+      body: body === undefined ? null : JSON.stringify(body),
+      signal: AbortSignal.timeout(timeoutMs),
+    })
+  return {
+    async isAlive(host) {
+      try {
+        const response = await ask(host, '/v1/alive', aliveTimeoutMs)
+        await response.arrayBuffer()
+        return response.ok
+      } catch {
+        return false
+      }
+    },
+    async resolve(host, image) {
+      try {
+        const response = await ask(host, '/v1/images/resolve', resolveTimeoutMs, { image })
+        const answer = resolution.safeParse(await response.json())
+        if (!answer.success)
+          return {
+            kind: 'failed',
+            reason: `host ${host.id} answered ${response.status} to the question for ${image}`,
+            permanent: false,
+          }
+        if ('image' in answer.data) return { kind: 'resolved', image: String(answer.data.image) }
+        if ('imageId' in answer.data) return { kind: 'resolved', image: String(answer.data.imageId) }
+        return {
+          kind: 'failed',
+          reason: String(answer.data.reason),
+          permanent: answer.data.permanent === true,
+        }
+      } catch (error) {
+        return {
+          kind: 'failed',
+          reason: `host ${host.id} cannot be asked: ${error instanceof Error ? error.message : String(error)}`,
+          permanent: false,
+        }
+      }
+    },
+  }
+}

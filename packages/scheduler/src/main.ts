@@ -1,0 +1,45 @@
+/** Puts a scheduler candidate together: campaigns for ever, leads while elected. */
+import type { Chance } from '@boxcar/core/model/clock'
+import { campaign, type Term } from '@boxcar/store/election'
+import { lead, type SchedulerDeps } from './loop.ts'
+
+export interface CandidateDeps extends SchedulerDeps {
+  readonly chance: Chance
+  /** Where this candidate's API is reached; shown as the leader's address. */
+  readonly address: string
+}
+
+export interface RunningScheduler {
+  /** The term that this process leads in now, if it does. */
+  term(): Term | undefined
+  /** Gives the office up, so that the next one need not wait for the lease. */
+  stop(): Promise<void>
+}
+
+export function startScheduler(deps: CandidateDeps): RunningScheduler {
+  const ending = new AbortController()
+  let current: Term | undefined
+  const done = run()
+  return {
+    term: () => current,
+    async stop() {
+      ending.abort()
+      await done
+    },
+  }
+
+  async function run(): Promise<void> {
+    const { store, clock, chance, address, log } = deps
+    for await (const term of campaign({ store, clock, chance, address, log, signal: ending.signal })) {
+      current = term
+      try {
+        await lead(term, deps, ending.signal)
+      } catch (error) {
+        log.error({ err: error, term: term.id }, 'the leader failed and resigns')
+      } finally {
+        current = undefined
+        await term.resign()
+      }
+    }
+  }
+}
