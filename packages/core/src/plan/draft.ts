@@ -107,8 +107,11 @@ export class Draft {
     this.#taken.push({ host: placement.host, instance: placement.instance })
   }
 
-  /** Takes the counts back: the world learns of a placement when it is committed, and not before. */
+  /**
+   * Takes the counts back: the world learns of a placement when it is committed, and not before. Its ports rest then, as any
+   * that were given back, unless the commit takes them up again.
+   */
   undo(): void {
-    for (const { host, instance } of this.#taken) this.world.columns.untake(host, instance)
+    for (const { host, instance } of this.#taken) this.world.columns.give(host, instance, this.now)
   }
 }

@@ -1,0 +1,207 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import type { ServiceName } from '../model/ids.ts'
+import { Stage } from './stage.ts'
+
+const web = (changes: object = {}) => ({
+  name: 'web',
+  image: 'app:1',
+  replicas: 6,
+  ports: [{ name: 'http', container: 8080 }],
+  routes: [{ port: 'http', listen: 80, protocol: 'http' as const }],
+  ...changes,
+})
+const service = 'shop/web' as ServiceName
+
+let stage: Stage
+beforeEach(() => {
+  stage = new Stage()
+  for (const host of ['h1', 'h2', 'h3']) stage.addHost(host)
+})
+
+const rolloutPhase = () => stage.world.services.get(service)?.rollout?.value.now
+const perHost = () => {
+  const counts: Record<string, number> = {}
+  for (const line of stage.running()) {
+    const host = line.split('@')[1] ?? ''
+    counts[host] = (counts[host] ?? 0) + 1
+  }
+  return counts
+}
+
+test('the life of a deploy, as a story', () => {
+  stage.put(web({ replicas: 2 }), 1)
+  expect(stage.settle()).toEqual([
+    'rollout web {"phase":"resolving","next":1}',
+    'route web',
+    'rollout web {"phase":"warming","next":1}',
+    'place web/1/0 on h1',
+    'place web/1/1 on h2',
+    'route web 1:0(0)',
+    'rollout web {"phase":"draining","live":1,"undo":false}',
+    'route web 1:1000(2)',
+    'rollout web {"phase":"settled","live":1}',
+  ])
+})
+
+test('six replicas on three hosts: two a host', () => {
+  stage.put(web(), 1)
+  stage.settle()
+  expect(perHost()).toEqual({ h1: 2, h2: 2, h3: 2 })
+})
+
+test('planning again changes nothing', () => {
+  stage.put(web(), 1)
+  stage.settle()
+  stage.world.touchAll()
+  expect(stage.step()).toEqual([])
+})
+
+describe('a host is lost', () => {
+  test('its instances run elsewhere, and the surplus stops when it is back', () => {
+    stage.put(web(), 1)
+    stage.settle()
+    stage.lose('h3')
+    stage.settle()
+    expect(perHost()).toEqual({ h1: 3, h2: 3 })
+    stage.comeBack('h3')
+    expect(stage.settle().filter(line => line.startsWith('forget'))).toHaveLength(2)
+    expect(perHost()).toEqual({ h1: 3, h2: 3 })
+    expect(stage.world.hosts.get('h3' as never)?.placements.size).toBe(0)
+  })
+})
+
+describe('version 2', () => {
+  beforeEach(() => {
+    stage.put(web(), 1)
+    stage.settle()
+  })
+
+  test('gets traffic only when all of it is ready, and the old one stays warm', () => {
+    stage.becomes = placement => (placement.slot === 5 ? 'unready' : 'ready')
+    stage.put(web({ image: 'app:2' }), 2)
+    stage.settle()
+    expect(rolloutPhase()).toEqual({ phase: 'warming', stable: 1, next: 2 })
+    expect(
+      stage.world.services
+        .get(service)
+        ?.route?.value.backings.map(b => [b.generation, b.share, b.endpoints.length]),
+    ).toEqual([
+      [1, 1000, 6],
+      [2, 0, 5],
+    ])
+    const last =
+      stage
+        .running()
+        .find(line => line.startsWith('web/2/5@'))
+        ?.split('@')[1] ?? ''
+    stage.report(last, 'shop/web/2/5', 'ready')
+    stage.settle()
+    expect(rolloutPhase()).toEqual({ phase: 'settled', live: 2, warm: 1 })
+    expect(stage.running()).toHaveLength(12)
+    stage.advance(600_000)
+    stage.settle()
+    expect(stage.running()).toHaveLength(6)
+  })
+
+  test('is reverted at its deadline and stops', () => {
+    stage.becomes = placement => (placement.generation === 2 ? 'backoff' : 'ready')
+    stage.put(web({ image: 'app:2', rollout: { progressDeadline: '20s' } }), 2)
+    stage.settle()
+    stage.advance(20_000)
+    stage.settle()
+    expect(rolloutPhase()).toEqual({ phase: 'reverted', stable: 1, rejected: 2 })
+    expect(stage.running().every(line => line.startsWith('web/1/'))).toBe(true)
+    expect(
+      stage.log.filter(line => line.startsWith('route web')).every(line => !line.includes('2:1000')),
+    ).toBe(true)
+  })
+
+  test('undo is one route write, and no instance is started or stopped by it', () => {
+    stage.put(web({ image: 'app:2' }), 2)
+    stage.settle()
+    stage.intend('web', 'undo')
+    const said = stage.settle()
+    expect(said.filter(line => line.startsWith('route'))).toEqual(['route web 1:1000(6) 2:0(6)'])
+    expect(said.filter(line => /^(place|release)/.test(line))).toEqual([])
+    expect(rolloutPhase()).toEqual({ phase: 'settled', live: 1, warm: 2 })
+  })
+
+  test('nothing stops before every live proxy let go', () => {
+    stage.put(web({ image: 'app:2', rollout: { keepWarm: '0s' } }), 2)
+    stage.acknowledges = host => host !== 'h2'
+    stage.settle()
+    expect(rolloutPhase()?.phase).toBe('draining')
+    expect(stage.running()).toHaveLength(12)
+    stage.acknowledges = () => true
+    stage.comeBack('h2')
+    stage.settle()
+    expect(stage.running()).toHaveLength(6)
+  })
+})
+
+test('scaling down takes the route away first, then the process', () => {
+  stage.put(web(), 1)
+  stage.settle()
+  stage.put(web({ replicas: 2 }), 1)
+  const said = stage.settle()
+  expect(said[0]).toBe('route web 1:1000(2)')
+  expect(said.filter(line => line.startsWith('release'))).toHaveLength(4)
+  expect(stage.running()).toHaveLength(2)
+})
+
+test('a drained host gives its instances away one for one, never below the number asked', () => {
+  stage.put(web(), 1)
+  stage.settle()
+  let least = 6
+  stage.drain('h1')
+  for (let turn = 0; turn < 30; turn++) {
+    stage.step()
+    least = Math.min(least, stage.running().length)
+  }
+  expect(least).toBeGreaterThanOrEqual(6)
+  expect(perHost()).toEqual({ h2: 3, h3: 3 })
+})
+
+test('what fits nowhere waits with its reasons, and is placed when there is room', () => {
+  stage.put(web({ replicas: 4, resources: { reservations: { memory: '6GiB' } } }), 1)
+  stage.settle()
+  expect(stage.running()).toHaveLength(3)
+  const pending = stage.world.services.get(service)?.pending?.value
+  expect(pending?.count).toBe(1)
+  expect(pending?.waiting[0]?.hosts).toEqual([
+    { host: 'h1', obstacles: [{ kind: 'memory', needMiB: 6144, freeMiB: 2048, totalMiB: 8192 }] },
+    { host: 'h2', obstacles: [{ kind: 'memory', needMiB: 6144, freeMiB: 2048, totalMiB: 8192 }] },
+    { host: 'h3', obstacles: [{ kind: 'memory', needMiB: 6144, freeMiB: 2048, totalMiB: 8192 }] },
+  ])
+  stage.addHost('h4')
+  stage.settle()
+  expect(stage.running()).toHaveLength(4)
+  expect(stage.world.services.get(service)?.pending).toBeUndefined()
+})
+
+describe('a deleted service', () => {
+  test('leaves nothing behind', () => {
+    stage.put(web(), 1)
+    stage.settle()
+    stage.remove('web')
+    const said = stage.settle()
+    expect(said[0]).toBe('route web')
+    expect(stage.world.services.size).toBe(0)
+  })
+
+  test('and one of the same name begins only when it is gone', () => {
+    stage.put(web(), 1)
+    stage.settle()
+    stage.acknowledges = () => false
+    stage.remove('web')
+    stage.settle()
+    stage.put(web({ replicas: 1 }), 1, 'u2')
+    stage.settle()
+    expect(stage.running()).toHaveLength(6)
+    stage.acknowledges = () => true
+    for (const host of ['h1', 'h2', 'h3']) stage.comeBack(host)
+    stage.settle()
+    expect(stage.running()).toHaveLength(1)
+    expect(stage.world.services.get(service)?.rollout?.value.uid).toBe('u2')
+  })
+})

@@ -1,0 +1,236 @@
+/**
+ * A stage for tests of the planner: applies what it plans as a store would, and plays agents and proxies that obey at once
+ * unless told otherwise. It keeps the passes honest without a process, a clock or a network.
+ */
+import { after, type Instant } from '../model/clock.ts'
+import { type GenerationNumber, type HostId, instanceId, placeOf, type ServiceName } from '../model/ids.ts'
+import type { Placement } from '../model/placement.ts'
+import type { InstanceState } from '../model/report.ts'
+import type { Revision } from '../model/revision.ts'
+import type { GenerationRecord, Intent, SpecRecord } from '../model/service.ts'
+import { generationRecord, specRecord } from '../model/service.ts'
+import { type ServiceSpecText, templateText } from '../model/spec.ts'
+import { type Seen, World } from '../model/world.ts'
+import type { Action } from './draft.ts'
+import { Memory, resolutionKey } from './memory.ts'
+import { plan } from './plan.ts'
+
+export interface StageHost {
+  readonly cpuMilli?: number
+  readonly memoryMiB?: number
+  readonly labels?: Readonly<Record<string, string>>
+}
+
+export class Stage {
+  readonly world = new World()
+  readonly memory = new Memory()
+  /** Every action so far, in plain words. */
+  readonly log: string[] = []
+  now = 0 as Instant
+  /** What an instance becomes when its host starts it. */
+  becomes: (placement: Placement) => InstanceState = () => 'ready'
+  /** Whether the proxy of a host acknowledges what it gets. */
+  acknowledges: (host: HostId) => boolean = () => true
+  #revision = 1000
+
+  addHost(name: string, { cpuMilli = 4000, memoryMiB = 8192, labels = {} }: StageHost = {}): void {
+    const host = name as HostId
+    this.world.apply(
+      {
+        kind: 'host',
+        host,
+        seen: this.#seen({
+          id: host,
+          address: `10.0.0.${this.world.hosts.size + 1}`,
+          agentPort: 7071,
+          capacity: { cpuMilli, memoryMiB },
+          labels,
+          ports: { from: 20_000, to: 29_999 },
+          engine: { version: '20.10', state: 'up' },
+          proxy: { version: '2.6', state: 'up' },
+          agentVersion: '1',
+        }),
+      },
+      this.now,
+    )
+    this.world.apply({ kind: 'presence', host, seen: this.#seen({ since: 0 }) }, this.now)
+    this.#acknowledge(host)
+  }
+
+  /** As the API does: the spec and its generation in one step. */
+  put(text: ServiceSpecText & { readonly name: string }, generation: number, uid = 'u1'): void {
+    const service = `shop/${text.name}` as ServiceName
+    const at = { by: 'ann', at: 0 }
+    const record = { service, uid, number: generation, text: templateText(text), ...at }
+    const seenGeneration: Seen<GenerationRecord> = this.#seen(generationRecord.parse(record))
+    this.world.apply(
+      { kind: 'generation', service, number: generation as GenerationNumber, seen: seenGeneration },
+      this.now,
+    )
+    const spec: SpecRecord = specRecord.parse({
+      service,
+      uid,
+      text,
+      replicas: text.replicas ?? 1,
+      generation,
+      ...at,
+    })
+    this.world.apply({ kind: 'spec', service, seen: this.#seen(spec) }, this.now)
+  }
+
+  remove(name: string): void {
+    this.world.apply({ kind: 'spec', service: `shop/${name}` as ServiceName, seen: undefined }, this.now)
+  }
+
+  intend(name: string, kind: 'undo' | 'abort', uid = 'u1'): void {
+    const service = `shop/${name}` as ServiceName
+    const intent: Intent = { id: 'i1', uid, kind, by: 'ann', at: 0 }
+    this.world.apply({ kind: 'intent', service, id: 'i1', seen: this.#seen(intent) }, this.now)
+  }
+
+  drain(host: string): void {
+    const seen = this.#seen({ labels: {}, drain: { by: 'ann', why: 'repair', at: 0 } })
+    this.world.apply({ kind: 'host-settings', host: host as HostId, seen }, this.now)
+  }
+
+  lose(host: string): void {
+    this.world.apply({ kind: 'presence', host: host as HostId, seen: undefined }, this.now)
+    this.world.apply({ kind: 'route-ack', host: host as HostId, seen: undefined }, this.now)
+    this.world.judge(host as HostId, 'lost')
+  }
+
+  comeBack(host: string): void {
+    this.world.apply({ kind: 'presence', host: host as HostId, seen: this.#seen({ since: 0 }) }, this.now)
+    this.world.judge(host as HostId, 'alive')
+    for (const { value } of this.world.hosts.get(host as HostId)?.placements.values() ?? []) this.#obey(value)
+    this.#acknowledge(host as HostId)
+  }
+
+  /** A host's word on an instance. */
+  report(host: string, instance: string, state: InstanceState, uid = 'u1'): void {
+    const id = instanceId(placeOf(instance as never))
+    const seen = this.#seen({ instance: id, uid, state, attempt: 1, restarts: 0, since: 0 })
+    this.world.apply({ kind: 'report', host: host as HostId, instance: id, seen }, this.now)
+  }
+
+  /** One plan, done. Returns what was planned, in plain words. */
+  step(): readonly string[] {
+    const { services, questions } = plan(this.world, this.memory, { term: '7', wall: 0 }, this.now)
+    for (const { service, uid, generation, image } of questions)
+      this.memory.resolutions.set(resolutionKey(service, uid, generation), {
+        kind: 'resolved',
+        image: `${image}@sha256:d`,
+      })
+    const said: string[] = []
+    for (const { service, actions } of services)
+      for (const action of actions) {
+        said.push(words(service, action))
+        this.#apply(service, action)
+      }
+    for (const { service } of questions) this.world.dirty.add(service)
+    this.log.push(...said)
+    return said
+  }
+
+  /** Plans until nothing is left to do; throws where that never happens. */
+  settle(): readonly string[] {
+    const from = this.log.length
+    for (let turn = 0; turn < 100; turn++)
+      if (this.step().length === 0 && this.world.dirty.size === 0) return this.log.slice(from)
+    throw new Error(`the planner never rests:\n${this.log.slice(-20).join('\n')}`)
+  }
+
+  advance(ms: number): void {
+    this.now = after(this.now, ms)
+  }
+
+  /** Where a service runs: `web/1/0@h1`, in order. */
+  running(): readonly string[] {
+    return [...this.world.services.values()]
+      .flatMap(service => [...service.placements.values()])
+      .filter(({ value }) => value.desired === 'run')
+      .map(({ value }) => `${value.instance.slice('shop/'.length)}@${value.host}`)
+      .sort()
+  }
+
+  #apply(service: ServiceName, action: Action): void {
+    const { world, now } = this
+    switch (action.kind) {
+      case 'place':
+      case 'release': {
+        const { host, instance } = action.placement
+        world.apply({ kind: 'placement', host, instance, seen: this.#seen(action.placement) }, now)
+        this.#obey(action.placement)
+        return
+      }
+      case 'forget':
+        world.apply({ kind: 'placement', host: action.host, instance: action.instance, seen: undefined }, now)
+        world.apply({ kind: 'report', host: action.host, instance: action.instance, seen: undefined }, now)
+        return
+      case 'rollout':
+        world.apply({ kind: 'rollout', service, seen: this.#seen(action.rollout) }, now)
+        return
+      case 'route':
+        world.apply({ kind: 'route', service, seen: this.#seen(action.route) }, now)
+        for (const host of world.hosts.keys()) this.#acknowledge(host)
+        return
+      case 'pending':
+        world.apply({ kind: 'pending', service, seen: this.#seen(action.pending) }, now)
+        return
+      case 'no-longer-pending':
+        world.apply({ kind: 'pending', service, seen: undefined }, now)
+        return
+      case 'intent-done':
+        world.apply({ kind: 'intent', service, id: action.id, seen: undefined }, now)
+        return
+      case 'cleanup':
+        for (const kind of ['rollout', 'route', 'pending'] as const)
+          world.apply({ kind, service, seen: undefined }, now)
+        for (const number of action.generations)
+          world.apply({ kind: 'generation', service, number, seen: undefined }, now)
+        return
+    }
+  }
+
+  #obey(placement: Placement): void {
+    const host = this.world.hosts.get(placement.host)
+    if (host?.presence === undefined) return
+    const state = placement.desired === 'stop' ? 'stopped' : this.becomes(placement)
+    this.report(placement.host, placement.instance, state, placement.uid)
+  }
+
+  #acknowledge(host: HostId): void {
+    if (this.world.hosts.get(host)?.presence === undefined || !this.acknowledges(host)) return
+    const seen = this.#seen({ revision: String(this.#revision), draining: [] })
+    this.world.apply({ kind: 'route-ack', host, seen }, this.now)
+  }
+
+  #seen<Value>(value: Value): Seen<Value> {
+    this.#revision++
+    return { value, modified: String(this.#revision) as Revision }
+  }
+}
+
+function words(service: ServiceName, action: Action): string {
+  const name = service.slice('shop/'.length)
+  switch (action.kind) {
+    case 'place':
+      return `place ${action.placement.instance.slice('shop/'.length)} on ${action.placement.host}`
+    case 'release':
+      return `release ${action.placement.instance.slice('shop/'.length)} from ${action.placement.host} (${action.placement.because})`
+    case 'forget':
+      return `forget ${action.instance.slice('shop/'.length)} on ${action.host}`
+    case 'rollout':
+      return `rollout ${name} ${JSON.stringify(action.rollout.now)}`
+    case 'route':
+      return `route ${name} ${action.route.backings.map(b => `${b.generation}:${b.share}(${b.endpoints.length})`).join(' ')}`.trim()
+    case 'pending':
+      return `pending ${name} ${action.pending.count}`
+    case 'no-longer-pending':
+      return `no longer pending ${name}`
+    case 'intent-done':
+      return `intent done ${name}`
+    case 'cleanup':
+      return `cleanup ${name}`
+  }
+}

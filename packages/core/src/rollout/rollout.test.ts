@@ -1,0 +1,205 @@
+import { describe, expect, test } from 'vitest'
+import type { GenerationNumber, ServiceName } from '../model/ids.ts'
+import type { Phase, Rollout } from '../model/rollout.ts'
+import type { Intent } from '../model/service.ts'
+import {
+  advance,
+  begin,
+  liveGeneration,
+  type RolloutSeen,
+  trafficShares,
+  wantedGenerations,
+} from './rollout.ts'
+
+const g = (n: number) => n as GenerationNumber
+const policy = { progressDeadlineMs: 60_000, keepWarmMs: 600_000 }
+const web = 'shop/web' as ServiceName
+
+const seen = (changes: Partial<RolloutSeen> = {}): RolloutSeen => ({
+  asked: g(2),
+  intent: undefined,
+  resolution: undefined,
+  isReady: () => false,
+  applied: false,
+  phaseMs: 0,
+  stalledMs: 0,
+  evidence: () => [{ what: 'exit 1' }],
+  exists: () => true,
+  isSame: () => false,
+  wall: 1,
+  ...changes,
+})
+
+const at = (now: Phase, changes: Partial<Rollout> = {}): Rollout => ({
+  ...begin(web, 'u1', g(2), 0),
+  now,
+  images: { 1: 'app@sha256:1', 2: 'app@sha256:2' },
+  ...changes,
+})
+
+const intent = (kind: 'undo' | 'abort', to?: number): Intent => ({
+  id: 'i1',
+  uid: 'u1',
+  kind,
+  by: 'ann',
+  at: 0,
+  ...(to === undefined ? {} : { to: g(to) }),
+})
+
+const resolving: Phase = { phase: 'resolving', stable: g(1), next: g(2) }
+const warming: Phase = { phase: 'warming', stable: g(1), next: g(2) }
+const draining: Phase = { phase: 'draining', live: g(2), old: g(1), undo: false }
+const settled: Phase = { phase: 'settled', live: g(2), warm: g(1) }
+
+describe('the next phase', () => {
+  const rows: readonly [string, Phase, Partial<RolloutSeen>, Phase | 'stays'][] = [
+    ['resolving waits for an answer', resolving, {}, 'stays'],
+    [
+      'resolving → warming with a digest',
+      resolving,
+      { resolution: { kind: 'resolved', image: 'app@sha256:2' } },
+      warming,
+    ],
+    [
+      'resolving → settled where nothing changed',
+      resolving,
+      { resolution: { kind: 'resolved', image: 'app@sha256:1' }, isSame: () => true },
+      { phase: 'settled', live: g(1) },
+    ],
+    [
+      'a passing failure to resolve waits',
+      resolving,
+      { resolution: { kind: 'failed', reason: 'registry away', permanent: false } },
+      'stays',
+    ],
+    [
+      'resolving → reverted where there is no such image',
+      resolving,
+      { resolution: { kind: 'failed', reason: 'no such manifest', permanent: true } },
+      { phase: 'reverted', stable: g(1), rejected: g(2) },
+    ],
+    [
+      'resolving → reverted at the deadline',
+      resolving,
+      { stalledMs: 60_000 },
+      { phase: 'reverted', stable: g(1), rejected: g(2) },
+    ],
+    ['warming waits for the last instance', warming, {}, 'stays'],
+    ['warming → draining when all are ready', warming, { isReady: n => n === 2 }, draining],
+    [
+      'a late but complete generation is taken',
+      warming,
+      { isReady: () => true, stalledMs: 90_000 },
+      draining,
+    ],
+    [
+      'warming → reverted at the deadline',
+      warming,
+      { stalledMs: 60_000 },
+      { phase: 'reverted', stable: g(1), rejected: g(2) },
+    ],
+    [
+      'warming makes room for a newer one',
+      warming,
+      { asked: g(3) },
+      { phase: 'resolving', stable: g(1), next: g(3) },
+    ],
+    ['draining waits for the proxies', draining, { asked: g(3) }, 'stays'],
+    ['draining → settled, the old one warm', draining, { applied: true }, settled],
+    ['settled keeps warm for its time', settled, { phaseMs: 599_999 }, 'stays'],
+    ['settled lets the warm one go', settled, { phaseMs: 600_000 }, { phase: 'settled', live: g(2) }],
+    [
+      'settled → resolving for a newer one',
+      settled,
+      { asked: g(3) },
+      { phase: 'resolving', stable: g(2), next: g(3) },
+    ],
+    [
+      'an asked generation that is not there yet waits',
+      settled,
+      { asked: g(3), exists: () => false },
+      'stays',
+    ],
+    [
+      'undo while warm is one step',
+      settled,
+      { intent: intent('undo'), isReady: n => n === 1 },
+      { phase: 'draining', live: g(1), old: g(2), undo: true },
+    ],
+    [
+      'undo of a warm one that lost instances starts them first',
+      settled,
+      { intent: intent('undo') },
+      { phase: 'warming', stable: g(2), next: g(1) },
+    ],
+    [
+      'undo while traffic moves turns it back',
+      draining,
+      { intent: intent('undo') },
+      { phase: 'draining', live: g(1), old: g(2), undo: true },
+    ],
+    [
+      'undo during a rollout aborts it',
+      warming,
+      { intent: intent('undo') },
+      { phase: 'reverted', stable: g(1), rejected: g(2) },
+    ],
+    ['abort', resolving, { intent: intent('abort') }, { phase: 'reverted', stable: g(1), rejected: g(2) }],
+    ['abort of nothing changes nothing', settled, { intent: intent('abort') }, 'stays'],
+    [
+      'undo of the first generation changes nothing',
+      { phase: 'settled', live: g(1) },
+      { asked: g(2), intent: intent('undo') },
+      'stays',
+    ],
+    [
+      'undo to a generation that is gone changes nothing',
+      settled,
+      { intent: intent('undo', 7), exists: () => false },
+      'stays',
+    ],
+    [
+      'a reverted generation is not tried again by itself',
+      { phase: 'reverted', stable: g(1), rejected: g(2) },
+      {},
+      'stays',
+    ],
+    [
+      'a new PUT is a new attempt',
+      { phase: 'reverted', stable: g(1), rejected: g(2) },
+      { asked: g(3) },
+      { phase: 'resolving', stable: g(1), next: g(3) },
+    ],
+  ]
+  test.each(rows)('%s', (_, phase, changes, expected) => {
+    const before = at(phase)
+    const { rollout } = advance(before, seen(changes), policy)
+    if (expected === 'stays') expect(rollout).toBe(before)
+    else expect(rollout.now).toEqual(expected)
+  })
+})
+
+test('a generation that did not make it is kept with its evidence', () => {
+  const { rollout, story } = advance(at(warming), seen({ stalledMs: 60_000 }), policy)
+  expect(rollout.rejections).toEqual([
+    { generation: 2, because: 'not-ready-by-deadline', evidence: [{ what: 'exit 1' }], at: 1 },
+  ])
+  expect(story).toEqual([expect.objectContaining({ level: 'error', kind: 'reverted' })])
+})
+
+test('shares always add up to the whole, and never reach a generation that is not ready', () => {
+  const phases: Phase[] = [
+    resolving,
+    warming,
+    draining,
+    settled,
+    { phase: 'reverted', stable: g(1), rejected: g(2) },
+  ]
+  for (const phase of phases) {
+    expect(trafficShares(phase).reduce((sum, s) => sum + s.share, 0)).toBe(1000)
+    const named = wantedGenerations(phase).map(w => w.generation)
+    for (const { generation } of trafficShares(phase)) expect(named).toContain(generation)
+  }
+  expect(liveGeneration(warming)).toBe(1)
+  expect(liveGeneration({ phase: 'warming', next: g(1) })).toBeUndefined()
+})
