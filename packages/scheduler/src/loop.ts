@@ -44,6 +44,7 @@ export async function lead(term: Term, deps: SchedulerDeps, signal: AbortSignal)
   try {
     const over = AbortSignal.any([term.signal, signal])
     await mirror.reached(term.id, over)
+    await deps.events.ready()
     while (!over.aborted) {
       await office.wake.next(idleMs, clock, over)
       await clock.sleep(gatherMs, over)
@@ -113,7 +114,7 @@ class Office {
     const { store, mirror, events, clock, log } = this.#deps
     if (planned.services.length === 0) return
     const began = clock.now()
-    const context = { events, term: this.#term.id, wall: clock.wall(), since }
+    const context = { events, term: this.#term.id, since }
     const groups = planned.services.flatMap(service => groupsOf(service, context))
     const results = await commitAll(store, groups, { always: [this.#term.guard], inFlight: 16 })
     let newest = since
@@ -139,7 +140,9 @@ class Office {
     // The next plan must see what this one did, or it would do it twice.
     await mirror.reached(newest, AbortSignal.any([this.#term.signal, timeout(clock, catchUpMs)]))
     for (const service of again) this.#world.dirty.add(service)
-    if (again.size > 0) this.wake.ring()
+    if (again.size === 0) return
+    await events.check()
+    this.wake.ring()
   }
 
   /** Asks one host for a digest; the answer wakes the loop. */
@@ -170,16 +173,9 @@ class Office {
     if (print === this.#toldHeld) return
     this.#toldHeld = print
     if (held === undefined) return
-    const { store, events, clock } = this.#deps
+    const { store, events } = this.#deps
     const message = `evictions wait (${heldWords[held.because] ?? held.because}); hosts: ${held.hosts.join(', ')}`
-    const event = {
-      at: clock.wall(),
-      kind: 'brake',
-      level: 'warning' as const,
-      message,
-      writer: 'scheduler',
-      term: this.#term.id,
-    }
+    const event = { kind: 'brake', level: 'warning' as const, message, term: this.#term.id }
     void store.commit({ guards: [this.#term.guard], writes: [events.write(event)] })
   }
 

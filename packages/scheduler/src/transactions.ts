@@ -1,11 +1,10 @@
 /** A plan as guarded writes: one group a service, so that a switch of phase and routes is one revision. */
 
-import type { WallTime } from '@boxcar/core/model/clock'
 import { type ServiceName, serviceParts } from '@boxcar/core/model/ids'
 import type { Revision } from '@boxcar/core/model/revision'
 import type { Action, ServicePlan, Story } from '@boxcar/core/plan/draft'
 import { absent, put, remove, unchanged } from '@boxcar/store/collection'
-import type { CommitGroup } from '@boxcar/store/commit'
+import type { Group } from '@boxcar/store/commit'
 import type { EventWriter } from '@boxcar/store/events'
 import * as keys from '@boxcar/store/keys'
 import type { Guard, Write } from '@boxcar/store/store'
@@ -16,18 +15,17 @@ const mostWrites = 100
 export interface Planned {
   readonly events: EventWriter
   readonly term: string
-  readonly wall: WallTime
   /** The revision of the world that was planned from. */
   readonly since: Revision
 }
 
-export function groupsOf(plan: ServicePlan, planned: Planned): readonly CommitGroup<ServiceName>[] {
+export function groupsOf(plan: ServicePlan, planned: Planned): readonly Group<ServiceName>[] {
   const guards = guardsOf(plan, planned.since)
   const first = plan.actions.filter(action => !isBulk(action))
   const bulk = plan.actions.filter(isBulk)
   const told = plan.stories.map(story => planned.events.write(eventOf(plan.service, story, planned)))
   const writes = [...first, ...bulk].flatMap(action => writesOf(plan.service, action)).concat(told)
-  const groups: CommitGroup<ServiceName>[] = []
+  const groups: Group<ServiceName>[] = []
   for (let from = 0; from < writes.length; from += mostWrites)
     groups.push({ tag: plan.service, guards, writes: writes.slice(from, from + mostWrites) })
   return groups
@@ -76,7 +74,7 @@ function writesOf(service: ServiceName, action: Action): readonly Write[] {
   }
 }
 
-function eventOf(service: ServiceName, story: Story, { term, wall }: Planned) {
+function eventOf(service: ServiceName, story: Story, { term }: Planned) {
   const { project, short } = serviceParts(service)
-  return { ...story, at: wall, writer: 'scheduler', term, project, service: short }
+  return { ...story, term, project, service: short }
 }

@@ -83,7 +83,6 @@ export class Watchman {
         hosts: known,
         candidates,
         absent: this.#absences.size,
-        recentlyGone: this.#gone,
         storeBack: this.#storeBack,
         pulledAt: this.#pulledAt,
         evictedInPace: this.#pace?.evicted ?? 0,

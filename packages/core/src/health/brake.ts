@@ -26,8 +26,6 @@ export interface BrakeSeen {
   readonly candidates: readonly { readonly host: HostId; readonly goneSince: Instant }[]
   /** How many are lost or candidates. */
   readonly absent: number
-  /** Moments at which keys were seen gone, inside the window. */
-  readonly recentlyGone: readonly Instant[]
   /** When the store was last seen away, undefined: never in this term. */
   readonly storeBack: Instant | undefined
   /** When the brake was pulled, and the evictions let through since. */

@@ -78,16 +78,18 @@ export const dueProbes = (state: ProbeState, now: Instant): readonly ProbeKind[]
     ? kinds.filter(kind => (state.dueAt[kind] ?? Number.POSITIVE_INFINITY) <= now)
     : []
 
-/** When the next one is due; nothing where none ever is. */
-export function nextDue(state: ProbeState): Instant | undefined {
+/** When the next one is due, of those that are not being asked just now; nothing where none ever is. */
+export function nextDue(state: ProbeState, asking: ReadonlySet<ProbeKind> = noneAsked): Instant | undefined {
   if (state.ended !== undefined) return undefined
   let next: Instant | undefined
   for (const kind of kinds) {
-    const at = state.dueAt[kind]
+    const at = asking.has(kind) ? undefined : state.dueAt[kind]
     if (at !== undefined && (next === undefined || at < next)) next = at
   }
   return next
 }
+
+const noneAsked: ReadonlySet<ProbeKind> = new Set()
 
 /** Brings a probe forward: something happened that makes its answer likely to have changed. */
 export function pokeProbe(state: ProbeState, kind: ProbeKind, now: Instant): ProbeState {

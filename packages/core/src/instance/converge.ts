@@ -29,6 +29,8 @@ export interface SeenContainer {
   readonly uid: string
   readonly print: string
   readonly attempt: number
+  /** What its generation gives it to end, milliseconds. */
+  readonly graceMs: number
 }
 
 /** What the agent remembers of one instance. */
@@ -199,8 +201,10 @@ function startAgain(
   draft: Draft,
 ): void {
   const last = ours.at(-1)
-  if (last?.state === 'ended' && last.id !== memory.examined)
-    return draft.act({ kind: 'examine', instance, container: last.id })
+  const ended = last?.state === 'ended' ? last.id : last === undefined ? memory.watched : undefined
+  // What was watched and is gone without a trace ended too: somebody removed it.
+  if (ended !== undefined && ended !== memory.examined)
+    return draft.act({ kind: 'examine', instance, container: ended })
   if (!draft.isDue(memory.notBefore)) return tidy(instance, all, memory, draft)
   // A container that was created and never started is one whose start was cut short: it is found again by its name.
   const resumed = last?.state === 'created' && last.attempt >= memory.attempt ? last.attempt : undefined

@@ -13,8 +13,8 @@ export type Desired = Placement['desired']
 export const movers = { observed: 'agent', desired: 'leader' } as const satisfies Record<string, Mover>
 
 /**
- * Where the agent may move an instance from each state. `new` is one without a report. A state may stay as it is with another
- * reason. `stopped` goes on only where the leader changes its mind before it takes the placement away.
+ * Where the agent may move an instance from each state, as reports show it: states that lasted too short to be reported are
+ * skipped. `new` is one without a report. What is being stopped never answers again before it was started again.
  */
 export const observedMoves: Readonly<Record<InstanceState | 'new', readonly InstanceState[]>> = {
   // An agent without a memory finds instances in whatever state they are.
@@ -22,8 +22,7 @@ export const observedMoves: Readonly<Record<InstanceState | 'new', readonly Inst
   pulling: ['starting', 'unready', 'ready', 'backoff', 'stopping', 'stopped'],
   starting: ['pulling', 'unready', 'ready', 'backoff', 'stopping', 'stopped'],
   unready: ['pulling', 'starting', 'ready', 'backoff', 'stopping', 'stopped'],
-  // Never straight to pulling: what was ready ended first, and that is told.
-  ready: ['starting', 'unready', 'backoff', 'stopping', 'stopped'],
+  ready: ['pulling', 'starting', 'unready', 'backoff', 'stopping', 'stopped'],
   backoff: ['pulling', 'starting', 'unready', 'ready', 'stopping', 'stopped'],
   // A stop that was taken back ends first and starts again.
   stopping: ['stopped', 'pulling', 'starting', 'backoff'],

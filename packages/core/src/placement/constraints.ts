@@ -114,10 +114,15 @@ export const constraints: readonly Constraint[] = [
 
 const none: readonly Obstacle[] = []
 
-/** A need of 0 fits everywhere but on an overfull host: 0 / 0 is no number and lowers nothing, -1 / 0 lowers to nothing. */
+/**
+ * Divides only where what is there does not do for all replicas still counted on; products of whole numbers are exact.
+ * A need of 0 fits everywhere but on an overfull host, where a negative number over 0 lowers to nothing.
+ */
 function limitByAmount(room: Int32Array, total: Float64Array, used: Float64Array, need: number): void {
-  for (let slot = 0; slot < room.length; slot++)
-    lower(room, slot, ((total[slot] ?? 0) - (used[slot] ?? 0)) / need)
+  for (let slot = 0; slot < room.length; slot++) {
+    const free = (total[slot] ?? 0) - (used[slot] ?? 0)
+    if (free < need * (room[slot] ?? 0)) room[slot] = Math.max(0, free / need)
+  }
 }
 
 /** Storing into whole numbers rounds towards zero, so half a place is none. */

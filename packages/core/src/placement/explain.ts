@@ -1,5 +1,5 @@
 /** Why an instance does not run, host by host, and what would help. */
-import type { HostId } from '../model/ids.ts'
+import { byId, type HostId } from '../model/ids.ts'
 import type { Ask } from './choose.ts'
 import type { HostColumns } from './columns.ts'
 import { constraints } from './constraints.ts'
@@ -77,21 +77,26 @@ export function sentence(obstacle: Obstacle): string {
 }
 
 /**
- * The smallest change that would let it run: `free 384 MiB of memory on h2`. Judged by how many things must change, then
- * by how much each asks of a person, then by the host's id. Nothing where no host is explained.
+ * The smallest change that would let it run: `free 384 MiB on h2`. Judged by how many things must change, then by how
+ * much each asks of a person, then by the host's id. Nothing where no host is explained.
  */
 export function nearestFix(explained: readonly Explained[]): string | undefined {
-  let best: { readonly fixes: readonly Fix[]; readonly effort: number } | undefined
-  for (const { host, obstacles } of explained) {
-    const fixes = obstacles.map(obstacle => fixOf(host, obstacle))
-    const effort = fixes.reduce((sum, fix) => sum + fix.effort, 0)
-    const isBetter =
-      best === undefined ||
-      fixes.length < best.fixes.length ||
-      (fixes.length === best.fixes.length && effort < best.effort)
-    if (fixes.length > 0 && isBetter) best = { fixes, effort }
-  }
-  return best?.fixes.map(fix => fix.words).join(' and ')
+  const [best] = nearest(explained, 1)
+  return best?.obstacles.map(obstacle => fixOf(best.host, obstacle).words).join(' and ')
+}
+
+/** The `most` hosts on which the least would have to change, nearest first: what a record of bounded size can hold. */
+export function nearest(explained: readonly Explained[], most: number): readonly Explained[] {
+  return explained
+    .map(each => ({ each, effort: each.obstacles.reduce((sum, o) => sum + fixOf(each.host, o).effort, 0) }))
+    .sort(
+      (a, b) =>
+        a.each.obstacles.length - b.each.obstacles.length ||
+        a.effort - b.effort ||
+        byId(a.each.host, b.each.host),
+    )
+    .slice(0, most)
+    .map(({ each }) => each)
 }
 
 interface Fix {
@@ -137,7 +142,13 @@ function fixOf(host: HostId, obstacle: Obstacle): Fix {
     case 'port':
       return { words: `free port ${obstacle.port} on ${host}, held by ${obstacle.heldBy}`, effort: 6 }
     case 'no-free-port':
-      return { words: `give ${host} a wider port range than ${obstacle.from} to ${obstacle.to}`, effort: 7 }
+      return {
+        words:
+          obstacle.to < obstacle.from
+            ? `give ${host} a range of ports to hand out`
+            : `give ${host} a wider port range than ${obstacle.from} to ${obstacle.to}`,
+        effort: 7,
+      }
     case 'engine-down':
       return { words: `bring the engine of ${host} up (${obstacle.reason})`, effort: 8 }
     case 'lost':

@@ -40,7 +40,8 @@ export class HostPorts {
 
   /** When the next resting port becomes free; Infinity where none rests. */
   get freeAt(): number {
-    for (const releasedAt of this.#resting.values()) return releasedAt + portRestMs
+    if (this.#resting.size > 0)
+      for (const releasedAt of this.#resting.values()) return releasedAt + portRestMs
     return Number.POSITIVE_INFINITY
   }
 

@@ -11,7 +11,7 @@ import { explain } from '../placement/explain.ts'
 import { parseWhere } from '../placement/where.ts'
 import { wantedGenerations } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
-import { isReady } from './readiness.ts'
+import { isOnLostHost, isReady } from './readiness.ts'
 
 export interface Leaver {
   readonly placement: Placement
@@ -32,7 +32,7 @@ export function fillGenerations(service: ServiceDraft, rollout: Rollout): { read
   const named = new Set(wanted.map(w => w.generation))
   const running = new Map<GenerationNumber, Running[]>()
   for (const [key, { value: placement }] of view.placements) {
-    if (placement.desired === 'stop' || isOnLostHost(service, placement)) continue
+    if (placement.desired === 'stop' || isOnLostHost(draft.world, placement)) continue
     if (!named.has(placement.generation))
       leaving.set(key, { placement, because: whyUnwanted(rollout, placement.generation) })
     else push(running, placement.generation, { key, placement, ready: isReady(draft.world, placement) })
@@ -183,7 +183,7 @@ function askOf(service: ServiceDraft, template: Template, running: readonly Runn
 function freeSlots(service: ServiceDraft, generation: GenerationNumber): { next(): number } {
   const held = new Set<number>()
   for (const { value } of service.view.placements.values())
-    if (value.generation === generation && !isOnLostHost(service, value)) held.add(value.slot)
+    if (value.generation === generation && !isOnLostHost(service.draft.world, value)) held.add(value.slot)
   let slot = -1
   return {
     next() {
@@ -192,11 +192,6 @@ function freeSlots(service: ServiceDraft, generation: GenerationNumber): { next(
       return slot
     },
   }
-}
-
-function isOnLostHost(service: ServiceDraft, placement: Placement): boolean {
-  const host = service.draft.world.hosts.get(placement.host)
-  return host?.record === undefined || host.health === 'lost'
 }
 
 function whyUnwanted(rollout: Rollout, generation: GenerationNumber): Placement['because'] {

@@ -189,6 +189,19 @@ describe('a deleted service', () => {
     expect(stage.world.services.size).toBe(0)
   })
 
+  test('also where a host of it is lost for good: its rest goes when the host is removed', () => {
+    stage.put(web(), 1)
+    stage.settle()
+    stage.lose('h3')
+    stage.remove('web')
+    stage.settle()
+    expect(stage.running()).toEqual([])
+    expect(stage.world.services.get(service)?.placements.size).toBe(2)
+    stage.world.apply({ kind: 'host', host: 'h3' as never, seen: undefined }, stage.now)
+    stage.settle()
+    expect(stage.world.services.size).toBe(0)
+  })
+
   test('and one of the same name begins only when it is gone', () => {
     stage.put(web(), 1)
     stage.settle()

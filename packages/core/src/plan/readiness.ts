@@ -12,6 +12,12 @@ export function isReady(world: World, placement: Placement): boolean {
   return report?.state === 'ready' && report.uid === placement.uid
 }
 
+/** Nothing is expected of it there any more: its host is lost or was removed. */
+export function isOnLostHost(world: World, placement: Placement): boolean {
+  const host = world.hosts.get(placement.host)
+  return host?.record === undefined || host.health === 'lost'
+}
+
 /** The stored route has these shares, and every live proxy applies it. A proxy that fails or is cut off has no acknowledgement. */
 export function proxiesApply(service: ServiceDraft, shares: readonly Share[]): boolean {
   const { view, draft } = service

@@ -1,13 +1,13 @@
 import type { HostId } from '../model/ids.ts'
 import type { ServiceDraft } from './draft.ts'
+import { isOnLostHost } from './readiness.ts'
 
 /** What ran on a lost or removed host is wanted elsewhere; the host finds the order to stop when it comes back. */
 export function releaseFromLostHosts(service: ServiceDraft): void {
   const { world, policy } = service.draft
   const moved = new Map<HostId, number>()
   for (const { value: placement } of service.view.placements.values()) {
-    const host = world.hosts.get(placement.host)
-    if (placement.desired === 'stop' || (host?.record !== undefined && host.health !== 'lost')) continue
+    if (placement.desired === 'stop' || !isOnLostHost(world, placement)) continue
     service.add({
       kind: 'release',
       placement: { ...placement, desired: 'stop', because: 'host-lost', term: policy.term },

@@ -1,12 +1,15 @@
 /** A deleted service: traffic first, then the processes, then the records. Data is never deleted. */
 import type { Route } from '../model/route.ts'
 import type { ServiceDraft } from './draft.ts'
+import { isOnLostHost } from './readiness.ts'
 import { releaseLeaving } from './release-leaving.ts'
 
 export function retire(service: ServiceDraft): void {
   const { view } = service
   const uid = view.spec?.value.uid
-  const old = [...view.placements].filter(([, { value }]) => value.uid !== uid)
+  const old = [...view.placements].filter(
+    ([, { value }]) => value.uid !== uid && !isOnLostHost(service.draft.world, value),
+  )
   const route = closeRoute(service)
   releaseLeaving(
     service,

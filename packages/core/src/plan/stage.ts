@@ -122,6 +122,9 @@ export class Stage {
         image: `${image}@sha256:d`,
       })
     const said: string[] = []
+    const written = services.flatMap(({ service, actions }) => actions.map(action => keyOf(service, action)))
+    if (new Set(written).size < written.length)
+      throw new Error(`one key is written twice in a plan: ${written.join(', ')}`)
     for (const { service, actions } of services)
       for (const action of actions) {
         said.push(words(service, action))
@@ -209,6 +212,13 @@ export class Stage {
     this.#revision++
     return { value, modified: String(this.#revision) as Revision }
   }
+}
+
+/** What a store would write. */
+function keyOf(service: ServiceName, action: Action): string {
+  if (action.kind === 'forget') return `placement ${action.host} ${action.instance}`
+  if ('placement' in action) return `placement ${action.placement.host} ${action.placement.instance}`
+  return `${service} ${action.kind} ${action.kind === 'intent-done' ? action.id : ''}`
 }
 
 function words(service: ServiceName, action: Action): string {

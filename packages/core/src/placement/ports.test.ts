@@ -1,0 +1,141 @@
+import { describe, expect, test } from 'vitest'
+import type { Instant } from '../model/clock.ts'
+import type { InstanceId } from '../model/ids.ts'
+import { HostPorts, type PortAsk, portRestMs } from './ports.ts'
+
+const at = (ms: number) => ms as Instant
+const one = { dynamicPorts: ['http'], fixedPorts: [] } satisfies PortAsk
+const [web, shop, api] = ['p/web/1/0', 'p/shop/1/0', 'p/api/1/0'] as [InstanceId, InstanceId, InstanceId]
+
+function portsOf(from: number, to: number): HostPorts {
+  const ports = new HostPorts()
+  ports.setRange({ from, to })
+  return ports
+}
+
+/** Picks a port and holds it. */
+function take(ports: HostPorts, instance: InstanceId): number {
+  const picked = ports.pick(one)
+  if ('obstacle' in picked) throw new Error('no port')
+  const port = picked.ports.http ?? 0
+  ports.hold(port, instance)
+  return port
+}
+
+describe('dynamic ports', () => {
+  test('go round the range, the one used longest ago next', () => {
+    const ports = portsOf(100, 102)
+    expect([take(ports, web), take(ports, shop)]).toEqual([100, 101])
+    ports.release(100, web, at(0))
+    ports.wake(at(portRestMs))
+    expect([take(ports, web), take(ports, api)]).toEqual([102, 100])
+  })
+
+  test('rest for ten minutes, to the millisecond', () => {
+    const ports = portsOf(100, 100)
+    take(ports, web)
+    ports.release(100, web, at(5))
+    expect(ports.freeAt).toBe(5 + portRestMs)
+    ports.wake(at(5 + portRestMs - 1))
+    expect(ports.pick(one)).toEqual({ obstacle: { kind: 'no-free-port', from: 100, to: 100 } })
+    ports.wake(at(5 + portRestMs))
+    expect(ports.pick(one)).toEqual({ ports: { http: 100 } })
+  })
+
+  test('a port released again rests again, behind the others', () => {
+    const ports = portsOf(100, 101)
+    ports.hold(100, web)
+    ports.hold(101, shop)
+    ports.release(100, web, at(0))
+    ports.release(101, shop, at(10))
+    ports.hold(100, web)
+    ports.release(100, web, at(20))
+    ports.wake(at(10 + portRestMs))
+    expect(ports.free).toBe(1)
+    expect(ports.pick(one)).toEqual({ ports: { http: 101 } })
+  })
+
+  test('several of one instance differ, also from its fixed ones', () => {
+    const ports = portsOf(100, 103)
+    const ask = { dynamicPorts: ['a', 'b'], fixedPorts: [{ name: 'f', port: 101 }] }
+    expect(ports.pick(ask)).toEqual({ ports: { a: 100, b: 102, f: 101 } })
+  })
+
+  test('a fixed port of the range leaves one less', () => {
+    const ports = portsOf(100, 101)
+    const ask = { dynamicPorts: ['a', 'b'], fixedPorts: [{ name: 'f', port: 101 }] }
+    expect(ports.pick(ask)).toEqual({ obstacle: { kind: 'no-free-port', from: 100, to: 101 } })
+  })
+
+  test('a leader that takes over begins far from what is held', () => {
+    const ports = portsOf(100, 199)
+    for (const port of [110, 111, 112]) ports.hold(port, web)
+    expect(ports.pick(one)).toEqual({ ports: { http: 161 } })
+  })
+
+  test('an empty range has none', () => {
+    const ports = portsOf(0, -1)
+    expect(ports.free).toBe(0)
+    expect(ports.pick(one)).toEqual({ obstacle: { kind: 'no-free-port', from: 0, to: -1 } })
+  })
+
+  test('a range that moves counts again', () => {
+    const ports = portsOf(100, 109)
+    ports.hold(100, web)
+    ports.hold(105, shop)
+    ports.release(105, shop, at(0))
+    expect(ports.free).toBe(8)
+    ports.setRange({ from: 105, to: 106 })
+    expect(ports.free).toBe(1)
+    expect(ports.pick(one)).toEqual({ ports: { http: 106 } })
+  })
+})
+
+describe('fixed ports', () => {
+  const ask = { dynamicPorts: [], fixedPorts: [{ name: 'dns', port: 53 }] }
+
+  test('are given as asked, or the holder is named', () => {
+    const ports = portsOf(100, 109)
+    expect(ports.pick(ask)).toEqual({ ports: { dns: 53 } })
+    ports.hold(53, web)
+    expect(ports.pick(ask)).toEqual({ obstacle: { kind: 'port', port: 53, heldBy: web } })
+  })
+
+  test('need no rest: who stops first gets its own port back at once', () => {
+    const ports = portsOf(50, 59)
+    ports.hold(53, web)
+    ports.release(53, web, at(0))
+    expect(ports.pick(ask)).toEqual({ ports: { dns: 53 } })
+  })
+
+  test('one asked for twice cannot be had', () => {
+    const twice = {
+      dynamicPorts: [],
+      fixedPorts: [
+        { name: 'a', port: 53 },
+        { name: 'b', port: 53 },
+      ],
+    }
+    expect(portsOf(1, 2).pick(twice)).toEqual({
+      obstacle: { kind: 'port', port: 53, heldBy: 'port a of the same instance' },
+    })
+  })
+})
+
+test('a port claimed twice stays held until the last claim ends, the least id named', () => {
+  const ports = portsOf(100, 100)
+  ports.hold(100, web)
+  ports.hold(100, api)
+  ports.hold(100, shop)
+  ports.hold(100, shop)
+  const fixed = { dynamicPorts: [], fixedPorts: [{ name: 'x', port: 100 }] }
+  expect(ports.obstacles(fixed)).toEqual([{ kind: 'port', port: 100, heldBy: api }])
+  ports.release(100, api, at(0))
+  expect(ports.obstacles(fixed)).toEqual([{ kind: 'port', port: 100, heldBy: shop }])
+  ports.release(100, web, at(0))
+  ports.release(100, shop, at(0))
+  expect(ports.obstacles(fixed)).toEqual([])
+  expect(ports.free).toBe(0)
+  ports.wake(at(portRestMs))
+  expect(ports.free).toBe(1)
+})

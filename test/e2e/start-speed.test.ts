@@ -1,0 +1,76 @@
+/** Thirty replicas, beside what the engines alone need for thirty containers on the same hosts in the same run. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Lab, startLab } from '../lab/lab.ts'
+import { now } from '../lab/load.ts'
+import { until } from '../lab/until.ts'
+import { figure, untilReady } from '../lab/web.ts'
+
+const replicas = 30
+const rounds = 3
+
+let lab: Lab
+beforeAll(async () => {
+  lab = await startLab({ images: [{ version: '1' }] })
+})
+afterAll(() => lab?.stop())
+
+/** What both sides start: the test service with a published port. */
+const image = () => lab.image('1').pinned
+
+async function plainDockerRun(): Promise<number> {
+  const began = now()
+  const started = await Promise.all(
+    Array.from({ length: replicas }, async (_, i) => {
+      const host = lab.hosts[i % lab.hosts.length]
+      if (host === undefined) throw new Error('no host')
+      const id = await host.machine.docker(['run', '-d', '-p', `${host.address}:${31_000 + i}:8080`, image()])
+      return { host, id: id.trim() }
+    }),
+  )
+  const tookMs = now() - began
+  for (const host of lab.hosts) {
+    const ids = started.filter(it => it.host === host).map(it => it.id)
+    await host.machine.docker(['rm', '-f', ...ids])
+  }
+  return tookMs
+}
+
+async function boxcar(name: string): Promise<number> {
+  const ref = { project: 'speed', name }
+  const spec = {
+    name,
+    image: image(),
+    replicas,
+    ports: [{ name: 'http', container: 8080 }],
+    resources: { reservations: { cpus: 0.01, memory: '16MiB' } },
+  }
+  const began = now()
+  await lab.api.put(ref, spec)
+  await untilReady(lab, 1, 60_000, ref)
+  const tookMs = now() - began
+  await lab.api.remove(ref)
+  await until(
+    () => lab.api.services('speed'),
+    left => left.every(it => it.name !== name),
+    { timeoutMs: 60_000, what: `${name} gone` },
+  )
+  return tookMs
+}
+
+test(`8: ${replicas} replicas are ready in at most 1.25 times what ${replicas} plain parallel docker run take`, async () => {
+  await boxcar('warm-up')
+  await plainDockerRun()
+  const pairs: { readonly plainMs: number; readonly boxcarMs: number }[] = []
+  for (let round = 0; round < rounds; round++) {
+    const plainMs = await plainDockerRun()
+    const boxcarMs = await boxcar(`speed-${round}`)
+    pairs.push({ plainMs, boxcarMs })
+  }
+  const ratios = pairs.map(it => it.boxcarMs / it.plainMs).sort((a, b) => a - b)
+  const median = ratios[Math.floor(ratios.length / 2)] ?? Number.NaN
+  const spelled = pairs
+    .map(it => `${(it.boxcarMs / 1000).toFixed(2)}/${(it.plainMs / 1000).toFixed(2)} s`)
+    .join(', ')
+  figure(`8: created → ready over plain docker run: ${spelled}; median ratio ${median.toFixed(2)}`)
+  expect(median).toBeLessThanOrEqual(1.25)
+})
