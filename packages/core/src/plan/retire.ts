@@ -16,11 +16,12 @@ export function retire(service: ServiceDraft): void {
     route,
     new Map(old.map(([key, { value }]) => [key, { placement: value, because: 'deleted' as const }])),
   )
+  // Nobody is left to undo or abort anything of.
+  for (const [id, { value }] of view.intents) if (value.uid !== uid) service.add({ kind: 'intent-done', id })
   const traces =
     [view.rollout, view.route, view.pending].some(seen => seen !== undefined) || view.generations.size > 0
   if (view.placements.size === 0 && uid === undefined && traces) {
     service.add({ kind: 'cleanup', generations: [...view.generations.keys()] })
-    for (const id of view.intents.keys()) service.add({ kind: 'intent-done', id })
     service.tell({
       level: 'info',
       kind: 'deleted',
