@@ -329,6 +329,10 @@ export function fingerprint(text: TemplateText): string {
   return stable(template.parse(text))
 }
 
+/** Whether two templates make the same container, were they given the same image. */
+export const isSameButForImage = (a: Template, b: Template): boolean =>
+  stable({ ...a, image: '' }) === stable({ ...b, image: '' })
+
 function stable(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(stable).join(',')}]`
   if (!isObject(value)) return JSON.stringify(value) ?? 'null'

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Instant } from '../model/clock.ts'
 import type { InstanceId } from '../model/ids.ts'
@@ -138,4 +139,48 @@ test('a port claimed twice stays held until the last claim ends, the least id na
   expect(ports.free).toBe(0)
   ports.wake(at(portRestMs))
   expect(ports.free).toBe(1)
+})
+
+test('whatever is taken and released when, no port is held twice or handed out within ten minutes of its release', () => {
+  const step = fc.oneof(
+    fc.record({ kind: fc.constant('take'), ports: fc.integer({ min: 1, max: 3 }) }),
+    fc.record({ kind: fc.constant('release'), nth: fc.nat(9) }),
+    fc.record({ kind: fc.constant('wait'), ms: fc.integer({ min: 1, max: portRestMs }) }),
+  )
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 1, max: 12 }), (steps, size) => {
+      const ports = portsOf(100, 99 + size)
+      const held: { readonly instance: InstanceId; readonly port: number }[] = []
+      const releasedAt = new Map<number, number>()
+      let now = 0
+      steps.forEach((each, i) => {
+        if ('ms' in each) now += each.ms
+        else if ('nth' in each) {
+          const [gone] = held.splice(each.nth, 1)
+          if (gone === undefined) return
+          ports.release(gone.port, gone.instance, at(now))
+          releasedAt.set(gone.port, now)
+        } else {
+          ports.wake(at(now))
+          const isFree = (port: number) =>
+            !held.some(other => other.port === port) &&
+            now - (releasedAt.get(port) ?? -Infinity) >= portRestMs
+          const free = Array.from({ length: size }, (_, n) => 100 + n).filter(isFree)
+          expect(ports.free).toBe(free.length)
+          const names = Array.from({ length: each.ports }, (_, n) => `p${n}`)
+          const picked = ports.pick({ dynamicPorts: names, fixedPorts: [] })
+          expect('ports' in picked).toBe(free.length >= each.ports)
+          if (!('ports' in picked)) return
+          const instance = `p/s/1/${i}` as InstanceId
+          expect(new Set(Object.values(picked.ports)).size).toBe(each.ports)
+          for (const port of Object.values(picked.ports)) {
+            expect(free).toContain(port)
+            ports.hold(port, instance)
+            held.push({ instance, port })
+          }
+        }
+      })
+    }),
+    { numRuns: 1000 },
+  )
 })

@@ -17,7 +17,7 @@ const ranges = [
   { from: 100, to: 99 },
   { from: 100, to: 102 },
   { from: 101, to: 110 },
-  { from: 20_000, to: 29_999 },
+  { from: 20_000, to: 20_049 },
 ]
 
 const hosts = fc.uniqueArray(
@@ -294,8 +294,11 @@ class Reference {
       const fitting = this.#hosts.filter(each => this.#fits(each, ask))
       const preferred = fitting.filter(each => !ask.avoid.has(each.view.id))
       const [best] = (preferred.length > 0 ? preferred : fitting).sort((a, b) => {
-        const [loadA, loadB] = [this.#loadAfter(a, ask), this.#loadAfter(b, ask)]
-        const better = ask.strategy === 'spread' ? a.here - b.here || loadA - loadB : loadB - loadA
+        const [partsA, partsB] = [this.#partsAfter(a, ask), this.#partsAfter(b, ask)]
+        const better =
+          ask.strategy === 'spread'
+            ? a.here - b.here || Math.max(...partsA) - Math.max(...partsB)
+            : partsB[0] + partsB[1] - (partsA[0] + partsA[1])
         return better || (a.view.id < b.view.id ? -1 : 1)
       })
       if (best === undefined) break
@@ -330,12 +333,12 @@ class Reference {
     return range.filter(port => !each.ports.has(port) && !ask.fixedPorts.some(fixed => fixed.port === port))
   }
 
-  #loadAfter(each: Counted, ask: Ask): number {
+  #partsAfter(each: Counted, ask: Ask): readonly [number, number] {
     const fraction = (used: number, total: number) => (total === 0 ? 0 : used / total)
-    return Math.max(
+    return [
       fraction(each.cpu + ask.cpuMilli, each.view.cpuMilli),
       fraction(each.memory + ask.memoryMiB, each.view.memoryMiB),
-    )
+    ]
   }
 }
 

@@ -2,13 +2,16 @@ import type { Ask } from './choose.ts'
 import type { Numbers } from './columns.ts'
 
 /**
- * The load of a host, relative to its size, once it has `more` replicas: the fuller of its dimensions, since that one
- * decides what still fits. 1 is full.
+ * How good a host is for one more replica once it has `more` of them with it: the less the better, as parts of the
+ * host's size. What counts beside it, siblings and hosts to avoid, is the shortlist's.
+ *
+ * Spread looks at the fuller dimension, since that one slows a host down first. Pack looks at both, since what is left
+ * over in either is lost; on a published trace that needs a little less than the fuller dimension alone.
  */
-export function loadWith(numbers: Numbers, slot: number, ask: Ask, more: number): number {
+export function score(numbers: Numbers, slot: number, ask: Ask, more: number): number {
   const cpu = part((numbers.cpuUsed[slot] ?? 0) + more * ask.cpuMilli, numbers.cpuTotal[slot] ?? 0)
   const memory = part((numbers.memoryUsed[slot] ?? 0) + more * ask.memoryMiB, numbers.memoryTotal[slot] ?? 0)
-  return Math.max(cpu, memory)
+  return ask.strategy === 'spread' ? Math.max(cpu, memory) : -(cpu + memory)
 }
 
 /** A dimension that a host does not have, and nobody uses, weighs nothing. */

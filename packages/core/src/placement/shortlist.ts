@@ -1,7 +1,7 @@
 /**
  * The hosts that can come into question for a group, and which of them is next.
  *
- * A host's key is (step, load, id), least first. Spread: the step is how many of the generation are there, the load
+ * A host's key is (step, score, id), least first. Spread: the step is how many of the generation are there, the load
  * how full the host would be. Pack: the step is the same for all, and the load counts negative, so the fullest host
  * comes first and, fuller still, stays first while it has room. Hosts to avoid come behind all others.
  *
@@ -10,7 +10,7 @@
  */
 import type { Ask } from './choose.ts'
 import type { HostColumns } from './columns.ts'
-import { loadWith } from './score.ts'
+import { score } from './score.ts'
 
 export class Shortlist {
   /** Slots, as a binary heap; the first `#size` count. */
@@ -18,7 +18,7 @@ export class Shortlist {
   #size = 0
   /** The parts of the keys, by slot. */
   #step = new Int32Array(0)
-  #load = new Float64Array(0)
+  #score = new Float64Array(0)
   #rank: Int32Array = new Int32Array(0)
   /** Replicas given to hosts of the list, by slot. */
   #given = new Int32Array(0)
@@ -29,21 +29,20 @@ export class Shortlist {
     const { numbers } = columns
     const most = Math.min(count, order.length)
     this.#prepare(columns, ask, most)
-    const [heap, step, load] = [this.#heap, this.#step, this.#load]
-    const sign = signs[ask.strategy]
+    const [heap, step, scores] = [this.#heap, this.#step, this.#score]
     let size = 0
     // Once the list is full its greatest key is on top, and who comes in must be below it. The walk is in the order of
-    // ids, so a host with the same step and load is above.
+    // ids, so a host with the same step and score is above.
     let topStep = Number.POSITIVE_INFINITY
-    let topLoad = 0
+    let topScore = 0
     for (let i = 0; i < order.length; i++) {
       const slot = order[i] ?? 0
       if ((room[slot] ?? 0) < 1) continue
       const itsStep = step[slot] ?? 0
       if (itsStep > topStep) continue
-      const itsLoad = sign * loadWith(numbers, slot, ask, 1)
-      if (itsStep === topStep && itsLoad >= topLoad) continue
-      load[slot] = itsLoad
+      const itsScore = score(numbers, slot, ask, 1)
+      if (itsStep === topStep && itsScore >= topScore) continue
+      scores[slot] = itsScore
       if (size < most) {
         heap[size++] = slot
         if (size < most) continue
@@ -55,7 +54,7 @@ export class Shortlist {
       }
       const top = heap[0] ?? 0
       topStep = step[top] ?? 0
-      topLoad = load[top] ?? 0
+      topScore = scores[top] ?? 0
     }
     this.#size = size
     this.#order('least')
@@ -69,7 +68,7 @@ export class Shortlist {
     this.#given[slot] = given
     if (given < (room[slot] ?? 0)) {
       if (ask.strategy === 'spread') this.#step[slot] = (this.#step[slot] ?? 0) + 1
-      this.#load[slot] = signs[ask.strategy] * loadWith(numbers, slot, ask, given + 1)
+      this.#score[slot] = score(numbers, slot, ask, given + 1)
     } else {
       this.#size--
       this.#heap[0] = this.#heap[this.#size] ?? 0
@@ -83,7 +82,7 @@ export class Shortlist {
     const { slots } = columns
     if (this.#step.length < slots) {
       this.#step = new Int32Array(2 * slots)
-      this.#load = new Float64Array(2 * slots)
+      this.#score = new Float64Array(2 * slots)
       this.#given = new Int32Array(2 * slots)
     }
     if (this.#heap.length < most) this.#heap = new Int32Array(2 * most)
@@ -131,13 +130,11 @@ export class Shortlist {
   #isLess(a: number, b: number): boolean {
     const steps = (this.#step[a] ?? 0) - (this.#step[b] ?? 0)
     if (steps !== 0) return steps < 0
-    const loads = (this.#load[a] ?? 0) - (this.#load[b] ?? 0)
-    if (loads !== 0) return loads < 0
+    const scores = (this.#score[a] ?? 0) - (this.#score[b] ?? 0)
+    if (scores !== 0) return scores < 0
     return (this.#rank[a] ?? 0) < (this.#rank[b] ?? 0)
   }
 }
-
-const signs = { spread: 1, pack: -1 } as const
 
 /** Above any number of instances on one host. */
 const behindAllOthers = 1 << 30

@@ -1,6 +1,6 @@
 import type { GenerationNumber } from '../model/ids.ts'
 import type { Evidence, Rollout } from '../model/rollout.ts'
-import { fingerprint } from '../model/spec.ts'
+import { isSameButForImage } from '../model/spec.ts'
 import { advance, begin, type RolloutSeen, trafficShares } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
 import { resolutionKey } from './memory.ts'
@@ -70,7 +70,7 @@ function seenOf(service: ServiceDraft, rollout: Rollout, intent: RolloutSeen['in
     isSame: (generation, image, other) => {
       const [a, b] = [view.generations.get(generation)?.value, view.generations.get(other)?.value]
       if (a === undefined || b === undefined || rollout.images[other] !== image) return false
-      return fingerprint({ ...a.text, image: '-' }) === fingerprint({ ...b.text, image: '-' })
+      return isSameButForImage(a.template, b.template)
     },
     wall: draft.policy.wall,
   }
