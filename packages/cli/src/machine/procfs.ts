@@ -1,0 +1,77 @@
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+
+/** A process as `/proc` shows it; the start time tells a process from a later one with the same id. */
+export interface ProcessId {
+  readonly pid: number
+  /** In clock ticks since the boot. */
+  readonly startTime: string
+}
+
+/** The ids of all processes that can be seen. */
+export function allPids(): readonly number[] {
+  return readdirSync('/proc')
+    .filter(entry => /^\d+$/.test(entry))
+    .map(Number)
+}
+
+/** When a process started, in clock ticks since the boot; undefined when there is no such process (or it is a zombie). */
+export function startTimeOf(pid: number): string | undefined {
+  const fields = statFields(pid)
+  return fields === undefined || fields[0] === 'Z' ? undefined : fields[19]
+}
+
+/** Whether this very process, not a later one with its id, still runs. */
+export const isAlive = (id: ProcessId): boolean => startTimeOf(id.pid) === id.startTime
+
+/** This program's own identity. */
+export const self = (): ProcessId => ({ pid: process.pid, startTime: startTimeOf(process.pid) ?? '' })
+
+/** The direct children of a process that its first thread started. */
+export function childrenOf(pid: number): readonly number[] {
+  return (readProc(`${pid}/task/${pid}/children`) ?? '').split(' ').filter(Boolean).map(Number)
+}
+
+/** The processes that were started with this variable in their environment, and theirs after them. */
+export function pidsWithEnv(name: string, value: string): readonly number[] {
+  const wanted = `${name}=${value}`
+  return allPids().filter(pid => (readProc(`${pid}/environ`) ?? '').split('\0').includes(wanted))
+}
+
+/** The processes that live in the network namespace which this file stands for. */
+export function pidsInNetwork(file: string): readonly number[] {
+  let inode: number
+  try {
+    inode = statSync(file).ino
+  } catch {
+    return []
+  }
+  return allPids().filter(pid => {
+    try {
+      return readlinkSync(`/proc/${pid}/ns/net`) === `net:[${inode}]`
+    } catch {
+      return false
+    }
+  })
+}
+
+/** The command line, shortened, for a list that people read. */
+export function titleOf(pid: number): string {
+  return (readProc(`${pid}/cmdline`) ?? '')
+    .replace(/[\0\s]+/g, ' ')
+    .trim()
+    .slice(0, 100)
+}
+
+/** The fields of `/proc/PID/stat` behind the program's name, which itself may hold blanks and brackets. */
+function statFields(pid: number): readonly string[] | undefined {
+  const stat = readProc(`${pid}/stat`)
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
+}
+
+function readProc(path: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${path}`, 'utf8')
+  } catch {
+    return undefined
+  }
+}
