@@ -15,10 +15,11 @@ const aliveTimeoutMs = 600
 /** A registry that no name server knows keeps an engine busy for 20 s and more. */
 const resolveTimeoutMs = 60_000
 
-const resolution = z.union([
-  z.looseObject({ kind: z.literal('resolved'), image: z.string() }),
+/** As the agent answers: packages/agent/src/engine/engine.ts, ResolveOutcome. */
+const answer = z.discriminatedUnion('kind', [
+  z.looseObject({ kind: z.literal('resolved'), reference: z.string() }),
   z.looseObject({ kind: z.literal('local'), imageId: z.string() }),
-  z.looseObject({ kind: z.string(), reason: z.string(), permanent: z.boolean().default(false) }),
+  z.looseObject({ kind: z.enum(['not-found', 'denied', 'invalid', 'registry-away']), reason: z.string() }),
 ])
 
 export function agentsOverHttp(secret: string): Agents {
@@ -42,27 +43,30 @@ export function agentsOverHttp(secret: string): Agents {
     async resolve(host, image) {
       try {
         const response = await ask(host, '/v1/images/resolve', resolveTimeoutMs, { image })
-        const answer = resolution.safeParse(await response.json())
-        if (!answer.success)
-          return {
-            kind: 'failed',
-            reason: `host ${host.id} answered ${response.status} to the question for ${image}`,
-            permanent: false,
-          }
-        if ('image' in answer.data) return { kind: 'resolved', image: String(answer.data.image) }
-        if ('imageId' in answer.data) return { kind: 'resolved', image: String(answer.data.imageId) }
-        return {
-          kind: 'failed',
-          reason: String(answer.data.reason),
-          permanent: answer.data.permanent === true,
-        }
+        const parsed = answer.safeParse(await response.json())
+        if (!parsed.success)
+          return failed(`host ${host.id} answered ${response.status} to the question for ${image}`)
+        return resolutionOf(parsed.data)
       } catch (error) {
-        return {
-          kind: 'failed',
-          reason: `host ${host.id} cannot be asked: ${error instanceof Error ? error.message : String(error)}`,
-          permanent: false,
-        }
+        return failed(
+          `host ${host.id} cannot be asked: ${error instanceof Error ? error.message : String(error)}`,
+        )
       }
     },
   }
 }
+
+function resolutionOf(found: z.output<typeof answer>): Resolution {
+  switch (found.kind) {
+    case 'resolved':
+      return { kind: 'resolved', image: found.reference }
+    case 'local':
+      return { kind: 'resolved', image: found.imageId }
+    case 'registry-away':
+      return failed(found.reason)
+    default:
+      return { kind: 'failed', reason: found.reason, permanent: true }
+  }
+}
+
+const failed = (reason: string): Resolution => ({ kind: 'failed', reason, permanent: false })
