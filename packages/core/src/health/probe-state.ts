@@ -39,8 +39,8 @@ export interface ProbeState {
   readonly failed: Readonly<Record<ProbeKind, number>>
   readonly asked: Readonly<Record<ProbeKind, number>>
   readonly dueAt: Readonly<Record<ProbeKind, Instant | undefined>>
-  /** The latest failure that still stands. */
-  readonly lastFailure: ProbeFailure | undefined
+  /** What was said last by each kind whose last answer failed. */
+  readonly failing: Readonly<Partial<Record<ProbeKind, string>>>
   /** The run is to be ended. Final. */
   readonly ended: ProbeFailure | undefined
 }
@@ -65,12 +65,22 @@ export function beginProbes(plan: ProbePlan, was: 'new' | 'ready', now: Instant)
       readiness: started && plan.readiness !== 'started' ? now : undefined,
       liveness: started && plan.liveness !== undefined ? after(now, plan.liveness.every) : undefined,
     },
-    lastFailure: undefined,
+    failing: {},
     ended: undefined,
   }
 }
 
 const kinds: readonly ProbeKind[] = ['startup', 'readiness', 'liveness']
+
+/** The failure that explains the state best: what ended the run, else what keeps it from being ready. */
+export function standingFailure(state: ProbeState): ProbeFailure | undefined {
+  if (state.ended !== undefined) return state.ended
+  for (const kind of kinds) {
+    const output = state.failing[kind]
+    if (output !== undefined) return { kind, output }
+  }
+  return undefined
+}
 
 /** The probes to ask now. */
 export const dueProbes = (state: ProbeState, now: Instant): readonly ProbeKind[] =>
@@ -118,12 +128,12 @@ const timingOf = (plan: ProbePlan, kind: ProbeKind): ProbeTiming | undefined =>
 
 function count(state: ProbeState, kind: ProbeKind, answer: ProbeAnswer): ProbeState {
   const passed = answer.kind === 'passed'
-  const heals = passed && state.lastFailure?.kind === kind
+  const { [kind]: _, ...others } = state.failing
   return {
     ...state,
     asked: { ...state.asked, [kind]: state.asked[kind] + 1 },
     failed: { ...state.failed, [kind]: passed ? 0 : state.failed[kind] + 1 },
-    lastFailure: passed ? (heals ? undefined : state.lastFailure) : { kind, output: answer.output },
+    failing: passed ? others : { ...others, [kind]: answer.output },
   }
 }
 

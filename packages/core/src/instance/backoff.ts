@@ -4,7 +4,6 @@ import { after, type Instant } from '../model/clock.ts'
 /** All in milliseconds; the spec's `restart.backoff`. */
 export interface Backoff {
   readonly first: number
-  // biome-ignore lint/suspicious/noThenProperty: the spec's own word; its value is never a function
   readonly then: number
   readonly cap: number
   readonly resetAfter: number

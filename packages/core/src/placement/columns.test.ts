@@ -28,6 +28,10 @@ test('taking an instance again replaces it, and its former ports rest', () => {
   columns.advance(at(7))
   columns.take(id('h1'), load('a', { ports: { http: 100 } }))
   columns.take(id('h1'), load('a', { ports: { http: 100 } }))
+  const held = { dynamicPorts: [], fixedPorts: [{ name: 'x', port: 100 }] }
+  expect(columns.pickPorts(id('h1'), held, at(7))).toEqual({
+    obstacle: { kind: 'port', port: 100, heldBy: 'a' },
+  })
   columns.take(id('h1'), load('a', { cpuMilli: 100, memoryMiB: 10, ports: { http: 101 } }))
   expect(columns.used(id('h1'))).toEqual({ cpuMilli: 100, memoryMiB: 10 })
   expect(columns.instances(id('h1'))).toBe(1)

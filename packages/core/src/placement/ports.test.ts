@@ -68,6 +68,23 @@ describe('dynamic ports', () => {
     expect(ports.pick(ask)).toEqual({ obstacle: { kind: 'no-free-port', from: 100, to: 101 } })
   })
 
+  test('a fixed port that rests leaves not one less', () => {
+    const ports = portsOf(100, 101)
+    ports.hold(101, web)
+    ports.release(101, web, at(0))
+    const ask = { dynamicPorts: ['a'], fixedPorts: [{ name: 'f', port: 101 }] }
+    expect(ports.pick(ask)).toEqual({ ports: { a: 100, f: 101 } })
+  })
+
+  test('a port outside the range counts neither held nor rested', () => {
+    const ports = portsOf(100, 101)
+    ports.hold(53, web)
+    ports.release(53, web, at(0))
+    expect(ports.free).toBe(2)
+    ports.wake(at(portRestMs))
+    expect(ports.free).toBe(2)
+  })
+
   test('a leader that takes over begins far from what is held', () => {
     const ports = portsOf(100, 199)
     for (const port of [110, 111, 112]) ports.hold(port, web)
@@ -117,9 +134,9 @@ describe('fixed ports', () => {
         { name: 'b', port: 53 },
       ],
     }
-    expect(portsOf(1, 2).pick(twice)).toEqual({
-      obstacle: { kind: 'port', port: 53, heldBy: 'port a of the same instance' },
-    })
+    const obstacle = { kind: 'port', port: 53, heldBy: 'port a of the same instance' }
+    expect(portsOf(1, 2).pick(twice)).toEqual({ obstacle })
+    expect(portsOf(53, 54).obstacles({ ...twice, dynamicPorts: ['c'] })).toEqual([obstacle])
   })
 })
 

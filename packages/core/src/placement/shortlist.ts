@@ -1,9 +1,9 @@
 /**
  * The hosts that can come into question for a group, and which of them is next.
  *
- * A host's key is (step, score, id), least first. Spread: the step is how many of the generation are there, the load
- * how full the host would be. Pack: the step is the same for all, and the load counts negative, so the fullest host
- * comes first and, fuller still, stays first while it has room. Hosts to avoid come behind all others.
+ * A host's key is (step, score, id), least first. Spread: the step is how many of the generation are there, the score
+ * how full the host would be. Pack: the step is the same for all, and the fuller, the less the score; so the fullest
+ * host comes first and, fuller still, stays first while it has room. Hosts to avoid come behind all others.
  *
  * Only the `count` hosts with the least keys can be chosen: as long as fewer have been, one of these has not been
  * touched, and its key is below that of every host outside. So one walk over all hosts keeps these few.

@@ -99,6 +99,7 @@ export class Draft {
     this.memory = memory
     this.policy = policy
     this.now = now
+    world.columns.advance(now) // ports that rested long enough are free again
   }
 
   /** Counts a placement for the services planned after this one. */

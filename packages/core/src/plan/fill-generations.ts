@@ -7,7 +7,7 @@ import type { Placement } from '../model/placement.ts'
 import type { Rollout } from '../model/rollout.ts'
 import { reservationOf, type Template } from '../model/spec.ts'
 import { type Ask, choose } from '../placement/choose.ts'
-import { explain } from '../placement/explain.ts'
+import { explain, nearest } from '../placement/explain.ts'
 import { parseWhere } from '../placement/where.ts'
 import { wantedGenerations } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
@@ -22,6 +22,8 @@ export type Leaving = ReadonlyMap<string, Leaver>
 
 /** An engine that is down for so long gives its instances away. */
 const engineDownMs = 15_000
+/** Hosts told of in a stored record, those nearest to taking it: a value must stay well under 64 KiB. */
+const mostExplained = 50
 /** Restarts in place before another host is tried, where the generation is fine elsewhere. */
 const restartsBeforeMove = 5
 
@@ -208,10 +210,12 @@ function tellWaiting(service: ServiceDraft, waiting: readonly Waiting[]): void {
   }
   draft.world.waiting.add(view.name)
   const instance = instanceId({ service: view.name, generation: first.generation, slot: first.slot })
-  const hosts = explain(draft.world.columns, first.ask).map(({ host, obstacles }) => ({
-    host,
-    obstacles: [...obstacles],
-  }))
+  const hosts = nearest(explain(draft.world.columns, first.ask), mostExplained).map(
+    ({ host, obstacles }) => ({
+      host,
+      obstacles: [...obstacles],
+    }),
+  )
   const count = waiting.reduce((sum, w) => sum + w.count, 0)
   const stored = view.pending?.value
   const same =

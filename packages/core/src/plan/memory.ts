@@ -65,13 +65,18 @@ export class Memory {
     this.#avoid.set(service, hosts)
   }
 
-  /** Hosts to try last, and for how many milliseconds more. */
+  /** Hosts to try last, and for how many milliseconds more: in whole minutes, so that what is told of it stays the same. */
   avoided(service: ServiceName, now: Instant): ReadonlyMap<HostId, number> {
     const hosts = this.#avoid.get(service)
     if (hosts === undefined) return noHosts
     for (const [host, since] of hosts) if (elapsed(since, now) >= hostMemoryMs) hosts.delete(host)
     if (hosts.size === 0) this.#avoid.delete(service)
-    return new Map([...hosts].map(([host, since]) => [host, hostMemoryMs - elapsed(since, now)]))
+    return new Map(
+      [...hosts].map(([host, since]) => [
+        host,
+        Math.ceil((hostMemoryMs - elapsed(since, now)) / minuteMs) * minuteMs,
+      ]),
+    )
   }
 
   /** How long a host's engine has been down; 0 when it is up. */
@@ -93,6 +98,7 @@ export class Memory {
   }
 }
 
+const minuteMs = 60_000
 const noHosts: ReadonlyMap<HostId, number> = new Map()
 
 export const resolutionKey = (service: ServiceName, uid: string, generation: GenerationNumber): string =>
