@@ -150,7 +150,7 @@ const templateFields = {
     })
     .prefault({}),
   ulimits: z
-    .record(
+    .partialRecord(
       z.enum(['nofile', 'nproc', 'core', 'memlock', 'stack', 'fsize']),
       z.strictObject({ soft: z.int().min(-1), hard: z.int().min(-1) }),
     )

@@ -13,6 +13,7 @@ export function parseMemoryMiB(text: string): number | { readonly problem: strin
       problem: `unit '${unit}' is not known; did you mean '${digits}${(decimal[1] ?? '').toUpperCase()}iB'?`,
     }
   const kib = kibPerUnit[unit]
+  if (unit === '') return { problem: `needs a unit: KiB, MiB or GiB; did you mean '${digits}MiB'?` }
   if (kib === undefined) return { problem: `unit '${unit}' is not known; use KiB, MiB or GiB` }
   return Math.ceil((Number(digits) * kib) / 1024)
 }
