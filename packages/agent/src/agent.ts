@@ -1,0 +1,367 @@
+/**
+ * One agent, put together from its parts. Everything that touches the world is passed in, so that the same agent runs on real
+ * hosts and, in memory, under a virtual clock.
+ */
+import type { Chance, Clock } from '@boxcar/core/model/clock'
+import type { HostRecord } from '@boxcar/core/model/host'
+import { Bell } from '@boxcar/store/bell'
+import { clusterSelf } from '@boxcar/store/cluster'
+import { EventWriter } from '@boxcar/store/events'
+import { clusters } from '@boxcar/store/keys'
+import type { Log } from '@boxcar/store/log'
+import { type Store, StoreUnavailable } from '@boxcar/store/store'
+import { capacityOf } from './capacity.ts'
+import { type AgentConfig, StartError } from './config.ts'
+import { Containers, type EngineHealth } from './containers.ts'
+import { type Engine, type EngineInfo, EngineUnavailable } from './engine/engine.ts'
+import { follow, ordersFile } from './follow.ts'
+import { Instances } from './instances.ts'
+import { loop } from './loop.ts'
+import type { Network } from './probe/network.ts'
+import type { Proxy as EdgeProxy } from './proxy/proxy.ts'
+import { Registration } from './registration.ts'
+import { Reporter } from './reporter.ts'
+import { type ProxyState, Routing } from './routing.ts'
+import type { AgentServer, ServerOptions } from './server.ts'
+import type { Files } from './state/files.ts'
+import { type Identity, readIdentity, saveEngineInfo } from './state/identity.ts'
+import { Orders, type Refused } from './state/orders.ts'
+import { Templates } from './state/templates.ts'
+
+export interface AgentDeps {
+  readonly clock: Clock
+  readonly chance: Chance
+  readonly log: Log
+  readonly store: Store
+  readonly engine: Engine
+  readonly network: Network
+  readonly files: Files
+  /** Takes over this host's proxy, or starts it; throws StartError. Left out where this host has no edge. */
+  readonly openEdge?: (() => Promise<Edge>) | undefined
+  /** Opens the agent's own port; left out where nobody asks for it. */
+  readonly listen?: (options: ServerOptions) => Promise<AgentServer>
+}
+
+export interface Edge {
+  readonly proxy: EdgeProxy
+  readonly version: string
+}
+
+export interface RunningAgent {
+  /** The agent's own port. */
+  readonly port: number
+  /** Whether it is registered just now. */
+  isPresent(): boolean
+  /** Ends the agent and leaves its containers, its proxy and its presence for the next run (registration.ts says why). */
+  leave(): Promise<void>
+  /** Resolves when the agent has ended; rejects where one of its loops broke, which is a bug. */
+  readonly ended: Promise<void>
+}
+
+/**
+ * Starts an agent. Throws StartError where the store or the engine cannot be reached and nothing is known from an earlier
+ * run; with orders of an earlier run it starts from them, and tries for ever.
+ */
+export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<RunningAgent> {
+  const identity = await readIdentity(deps.files, deps.chance, deps.log)
+  const agent = new Agent(config, deps, identity)
+  return await agent.start()
+}
+
+class Agent {
+  readonly #config: AgentConfig
+  readonly #deps: AgentDeps
+  readonly #identity: Identity
+  readonly #stop = new AbortController()
+  /** Rings when the main loop may have something to do. */
+  readonly #bell = new Bell()
+  /** Rings when the store was heard. */
+  readonly #heard = new Bell()
+  readonly #orders = new Orders()
+  readonly #registration: Registration
+  readonly #reporter: Reporter
+  readonly #templates: Templates
+  readonly #containers: Containers
+  readonly #instances: Instances
+  #edge: Edge | undefined
+  #routing: Routing | undefined
+  readonly #incarnation: string
+  #info: EngineInfo | undefined
+  #proxyState: ProxyState = { state: 'up' }
+  #engineWas: EngineHealth['state'] = 'up'
+  #toldRefusal = ''
+  #server: AgentServer | undefined
+
+  constructor(config: AgentConfig, deps: AgentDeps, identity: Identity) {
+    const { clock, chance, log, store, engine, network, files } = deps
+    const { hostId: host } = config
+    const { signal } = this.#stop
+    this.#config = config
+    this.#deps = deps
+    this.#identity = identity
+    this.#info = identity.engine
+    this.#incarnation = chance.id()
+    this.#registration = new Registration({
+      store,
+      clock,
+      log,
+      host,
+      token: identity.token,
+      believed: async until => {
+        while (!this.#orders.believed && !until.aborted) await this.#heard.next(until)
+      },
+    })
+    this.#reporter = new Reporter({
+      store,
+      clock,
+      log,
+      files,
+      host,
+      events: new EventWriter({ store, clock, chance, writer: `agent/${host}`, signal, log }),
+      mayWrite: () => this.#orders.mayReport,
+      onFound: report => this.#instances.remember(report),
+    })
+    this.#templates = new Templates(store, files, log)
+    this.#containers = new Containers({
+      engine,
+      clock,
+      log,
+      onChange: () => {
+        this.#lookAtEngine()
+        this.#bell.ring()
+      },
+      onHealth: container => this.#instances.healthChanged(container),
+    })
+    this.#instances = new Instances({
+      host: config,
+      engine,
+      asker: { engine, network, address: config.advertise },
+      clock,
+      log,
+      containers: this.#containers,
+      templates: this.#templates,
+      tell: this.#reporter.tell,
+      routedPort: service => this.#routing?.routedPort(service),
+      changed: () => this.#bell.ring(),
+      orders: this.#orders,
+      reporter: this.#reporter,
+    })
+  }
+
+  async start(): Promise<RunningAgent> {
+    const { hostId, agentPort } = this.#config
+    const isKnown = await this.#loadOrders()
+    await this.#templates.load()
+    for (const report of await this.#reporter.load()) this.#instances.remember(report)
+    // First of all, since it also keeps out a second agent of this host.
+    this.#server = await this.#listen()
+    try {
+      // Before the store is asked: the proxy goes on with the routes that it had.
+      await this.#openEdge()
+      await this.#checkStore(isKnown)
+      await this.#checkEngine(isKnown)
+      await this.#registration.refuseForeign()
+    } catch (error) {
+      this.#stop.abort()
+      await Promise.all([this.#server?.close(), this.#edge?.proxy.leave()])
+      throw error
+    }
+    this.#describe()
+    const ended = this.#run()
+    this.#deps.log.info({ host: hostId, port: this.#server?.port ?? agentPort }, 'the agent runs')
+    return {
+      port: this.#server?.port ?? agentPort,
+      isPresent: () => this.#registration.isPresent,
+      leave: async () => {
+        this.#stop.abort()
+        await ended.catch(() => {})
+      },
+      ended,
+    }
+  }
+
+  /** All loops, until the agent is told to leave; one that breaks ends them all. */
+  async #run(): Promise<void> {
+    const { clock } = this.#deps
+    const { signal } = this.#stop
+    const loops = [
+      loop({ instances: this.#instances, clock, bell: this.#bell }, signal),
+      this.#follow(signal),
+      this.#containers.watch(signal),
+      this.#reporter.run(signal),
+      this.#registration.run(signal),
+      this.#routing?.run(signal),
+    ]
+    try {
+      await Promise.all(loops)
+    } finally {
+      this.#stop.abort()
+      this.#instances.leave()
+      await Promise.allSettled([...loops, this.#edge?.proxy.leave(), this.#server?.close()])
+    }
+  }
+
+  #follow(signal: AbortSignal): Promise<void> {
+    const { store, clock, log, files } = this.#deps
+    return follow(
+      {
+        store,
+        clock,
+        log,
+        files,
+        host: this.#config.hostId,
+        orders: this.#orders,
+        onStep: step => {
+          this.#routing?.take(step)
+          this.#heard.ring()
+        },
+        onOrders: () => {
+          void this.#templates.keepFor(this.#orders.orders)
+          this.#bell.ring()
+        },
+        onRefused: refused => this.#tellRefusal(refused),
+      },
+      signal,
+    )
+  }
+
+  async #openEdge(): Promise<void> {
+    const { clock, log } = this.#deps
+    const edge = await this.#deps.openEdge?.()
+    if (edge === undefined) return
+    this.#edge = edge
+    this.#routing = new Routing({
+      proxy: edge.proxy,
+      clock,
+      log,
+      tell: this.#reporter.tell,
+      onAck: ack => this.#registration.setAck(ack),
+      onState: state => {
+        this.#proxyState = state
+        this.#describe()
+      },
+    })
+  }
+
+  #listen(): Promise<AgentServer> | undefined {
+    const { log, engine, listen } = this.#deps
+    return listen?.({
+      host: this.#config.hostId,
+      address: this.#config.advertise,
+      port: this.#config.agentPort,
+      log,
+      engine,
+      instances: () => this.#instances,
+      cluster: () => this.#orders.cluster,
+      incarnation: this.#incarnation,
+      leaseGoodForMs: () => this.#registration.goodForMs(),
+    })
+  }
+
+  /** Whether an earlier run left orders. */
+  async #loadOrders(): Promise<boolean> {
+    const { files, log } = this.#deps
+    const text = await files.read(ordersFile)
+    if (text === undefined) return false
+    const problem = this.#orders.load(text)
+    if (problem === undefined) return true
+    log.error(problem, `${ordersFile} cannot be read; orders come from the store alone`)
+    return false
+  }
+
+  async #checkStore(isKnown: boolean): Promise<void> {
+    const { store, log } = this.#deps
+    try {
+      await store.get(clusters, clusterSelf)
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error
+      if (!isKnown)
+        throw new StartError(
+          `the store cannot be reached: ${error.message}`,
+          'start etcd, or give its addresses with --etcd; boxcar doctor says more',
+          { cause: error },
+        )
+      log.warn({ error: error.message }, 'the store is away; starting from the orders of an earlier run')
+    }
+  }
+
+  async #checkEngine(isKnown: boolean): Promise<void> {
+    const { engine, log } = this.#deps
+    try {
+      await this.#askEngine()
+      await engine.list()
+    } catch (error) {
+      if (!(error instanceof EngineUnavailable)) throw error
+      if (!isKnown)
+        throw new StartError(
+          `the container engine cannot be reached: ${error.message}`,
+          'start it, or give its address with --docker; boxcar doctor says more',
+          { cause: error },
+        )
+      log.warn({ error: error.message }, 'the engine is away; trying again')
+    }
+  }
+
+  async #askEngine(): Promise<void> {
+    const { engine, files, log } = this.#deps
+    const info = await engine.info()
+    const before = JSON.stringify(this.#info)
+    this.#info = info
+    if (before !== JSON.stringify(info)) await saveEngineInfo(files, this.#identity, info, log)
+  }
+
+  /** Tells of an engine that went or came back. */
+  #lookAtEngine(): void {
+    const { health } = this.#containers
+    if (health.state === this.#engineWas) return
+    this.#engineWas = health.state
+    if (health.state === 'down')
+      this.#reporter.tell({
+        kind: 'engine-down',
+        level: 'error',
+        message: `the engine is down: ${health.reason}`,
+      })
+    else {
+      this.#reporter.tell({ kind: 'engine-up', message: 'the engine answers again' })
+      // It may be another one now, or the same with other means.
+      void this.#askEngine().then(
+        () => this.#describe(),
+        error => this.#deps.log.warn({ error: String(error) }, 'the engine was not asked what it is'),
+      )
+    }
+    this.#describe()
+  }
+
+  #tellRefusal({ reason, store }: Refused): void {
+    if (this.#toldRefusal === reason || this.#orders.cluster === undefined) return
+    this.#toldRefusal = reason
+    if (store === 'behind')
+      this.#reporter.tell({
+        kind: 'orders-refused',
+        level: 'error',
+        message: `orders are refused: ${reason}`,
+      })
+  }
+
+  /** The host's record as it is now; nothing before the engine was ever heard. */
+  #describe(): void {
+    const { advertise, hostId, labels, ports, reserve, agentPort, version } = this.#config
+    const info = this.#info
+    if (info === undefined) return
+    const { cpuMilli, memoryMiB, engineVersion } = capacityOf(info, reserve)
+    const edge = this.#edge
+    const record: HostRecord = {
+      id: hostId,
+      address: advertise,
+      agentPort: this.#server?.port ?? agentPort,
+      capacity: { cpuMilli, memoryMiB },
+      labels,
+      ports,
+      engine: { version: engineVersion, ...this.#containers.health },
+      proxy:
+        edge === undefined ? { version: '', state: 'off' } : { version: edge.version, ...this.#proxyState },
+      agentVersion: version,
+    }
+    this.#registration.setRecord(record)
+  }
+}

@@ -1,0 +1,177 @@
+/** One instance as its host knows it: what was tried, what is under way, what its probes say, and the report of it all. */
+
+import { standingFailure } from '@boxcar/core/health/probe-state'
+import { type Backoff, strike } from '@boxcar/core/instance/backoff'
+import type { Action, Memory, SeenContainer } from '@boxcar/core/instance/converge'
+import { after, elapsed, type Instant, type WallTime } from '@boxcar/core/model/clock'
+import type { InstanceId } from '@boxcar/core/model/ids'
+import type { InstanceState, Report } from '@boxcar/core/model/report'
+import type { Watch } from './probe/watch.ts'
+import type { PlacedOrder } from './state/orders.ts'
+
+/** One action under way. */
+export interface Doing {
+  readonly kind: Action['kind']
+  readonly abort: AbortController
+}
+
+export class Instance {
+  readonly id: InstanceId
+  doing: Doing | undefined
+  /** How far a start got. */
+  starting: 'pulling' | 'starting' = 'starting'
+  watch: Watch | undefined
+  /** Containers whose end was looked into last, and the placement whose stop was confirmed. */
+  examined: string | undefined
+  stopped: string | undefined
+  attempt: number
+  restarts: number
+  exit: Report['exit']
+  lastLog: readonly string[] | undefined
+  /** In one sentence: why it does not run, or why its last run was ended. */
+  reason: string | undefined
+  retryAt: Instant | undefined
+  notBefore: Instant | undefined
+  #streak = 0
+  /** What an earlier agent reported, until this one knows better. */
+  #earlier: Report | undefined
+  #reported: Report | undefined
+
+  constructor(id: InstanceId, earlier: Report | undefined) {
+    this.id = id
+    this.#earlier = earlier
+    this.#reported = earlier
+    this.attempt = earlier?.attempt ?? 0
+    this.restarts = earlier?.restarts ?? 0
+    this.exit = earlier?.exit
+    this.lastLog = earlier?.lastLog
+    this.reason = earlier?.reason
+  }
+
+  get memory(): Memory {
+    return {
+      doing: this.doing?.kind,
+      retryAt: this.retryAt,
+      notBefore: this.notBefore,
+      attempt: this.attempt,
+      watched: this.watch?.container,
+      failedProbe: this.#failedProbe(),
+      examined: this.examined,
+      stopped: this.stopped,
+    }
+  }
+
+  /** Whether an earlier agent last saw this very run ready. */
+  wasReady(container: string): boolean {
+    return this.#earlier?.container === container && this.#earlier.state === 'ready'
+  }
+
+  /** A run is watched from now on. */
+  watchBy(watch: Watch): void {
+    this.watch?.stop()
+    this.watch = watch
+    this.#earlier = undefined
+  }
+
+  /** A run ended or could not begin: back-off. */
+  failed(reason: string, backoff: Backoff, now: Instant): void {
+    const ranMs = this.watch === undefined ? 0 : elapsed(this.watch.began, now)
+    const { streak, notBefore } = strike(this.#streak, ranMs, backoff, now)
+    this.#streak = streak
+    this.notBefore = notBefore
+    this.reason = reason
+    this.#earlier = undefined
+  }
+
+  /** How many failures in a row there were. */
+  get streak(): number {
+    return this.#streak
+  }
+
+  /** Something that is not its own fault is in the way; it is tried again shortly, and not counted. */
+  hindered(reason: string, now: Instant): void {
+    this.reason = reason
+    this.retryAt = after(now, hinderedMs)
+  }
+
+  /** All that is left to know once it was stopped. */
+  end(): void {
+    this.watch?.stop()
+    this.watch = undefined
+    this.doing?.abort.abort()
+  }
+
+  /** What the host says of it now; the same object while nothing changed. */
+  report(
+    order: PlacedOrder,
+    containers: readonly SeenContainer[] | undefined,
+    now: Instant,
+    wall: WallTime,
+  ): Report {
+    const next = this.#describe(order, containers, now, wall)
+    const last = this.#reported
+    const isSameState = last?.state === next.state && last.uid === next.uid
+    const report = isSameState ? { ...next, since: last.since } : next
+    if (last !== undefined && JSON.stringify(last) === JSON.stringify(report)) return last
+    this.#reported = report
+    return report
+  }
+
+  #describe(
+    order: PlacedOrder,
+    containers: readonly SeenContainer[] | undefined,
+    now: Instant,
+    wall: WallTime,
+  ): Report {
+    const running = containers?.findLast(container => container.state === 'running')
+    const state = this.#state(order, running, containers, now)
+    const probes = this.watch?.state
+    const failure = probes && standingFailure(probes)
+    const isFailing = state === 'unready' || state === 'starting'
+    const reason = state === 'ready' ? undefined : (isFailing && failure?.output) || this.reason
+    const container = this.watch?.container ?? running?.id ?? this.#earlier?.container
+    // In the order of the schema, so that what is read back compares equal to what was written.
+    return {
+      instance: this.id,
+      uid: order.uid,
+      state,
+      ...(reason !== undefined && reason !== '' && { reason: reason.slice(0, 1024) }),
+      attempt: this.attempt,
+      restarts: this.restarts,
+      ...(this.exit !== undefined && { exit: this.exit }),
+      ...(isFailing && failure !== undefined && { probe: { kind: failure.kind, output: failure.output } }),
+      ...(this.lastLog !== undefined && { lastLog: [...this.lastLog] }),
+      ...(container !== undefined && { container }),
+      since: wall,
+      // Tells a report of an earlier placement of the same instance from one of this.
+      placement: order.placement,
+    }
+  }
+
+  #state(
+    order: PlacedOrder,
+    running: SeenContainer | undefined,
+    containers: readonly SeenContainer[] | undefined,
+    now: Instant,
+  ): InstanceState {
+    if (order.desired === 'stop') return this.stopped === order.placement ? 'stopped' : 'stopping'
+    if (this.doing?.kind === 'start') return this.starting
+    if (this.watch !== undefined && (containers === undefined || running?.id === this.watch.container)) {
+      const { ready, started } = this.watch.state
+      return ready ? 'ready' : started ? 'unready' : 'starting'
+    }
+    // Not watched yet: what an earlier agent knew of this very run still holds.
+    const earlier = this.#earlier
+    if (earlier !== undefined && (containers === undefined || earlier.container === running?.id))
+      return earlier.state
+    const waits = this.notBefore !== undefined && this.notBefore > now
+    return waits || this.watch !== undefined ? 'backoff' : 'starting'
+  }
+
+  #failedProbe(): string | undefined {
+    const ended = this.watch?.state.ended
+    return ended && `its ${ended.kind} probe failed: ${ended.output}`
+  }
+}
+
+const hinderedMs = 1000

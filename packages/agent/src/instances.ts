@@ -1,0 +1,245 @@
+/** The instances of this host: what the loop looks at, what it has done, and what is reported of it. */
+import {
+  type Action,
+  countUnasked,
+  type Look,
+  type Memory,
+  type SeenContainer,
+} from '@boxcar/core/instance/converge'
+import type { Instant } from '@boxcar/core/model/clock'
+import type { InstanceId } from '@boxcar/core/model/ids'
+import type { Report } from '@boxcar/core/model/report'
+import { type ContainerId, EngineUnavailable, isContainerId } from './engine/engine.ts'
+import { Instance } from './instance.ts'
+import type { Reporter } from './reporter.ts'
+import type { Orders, PlacedOrder } from './state/orders.ts'
+import { TemplateMissing } from './state/templates.ts'
+import * as work from './work.ts'
+
+export interface InstancesOptions extends work.WorkContext {
+  readonly orders: Orders
+  readonly reporter: Reporter
+}
+
+export class Instances {
+  readonly #options: InstancesOptions
+  readonly #instances = new Map<InstanceId, Instance>()
+  /** Containers of no instance that something is being done to. */
+  readonly #held = new Set<string>()
+  #unaskedSince: ReadonlyMap<string, Instant> = new Map()
+
+  constructor(options: InstancesOptions) {
+    this.#options = options
+  }
+
+  /** What an earlier run knew of an instance; this one may know it already. */
+  remember(report: Report): void {
+    if (!this.#instances.has(report.instance))
+      this.#instances.set(report.instance, new Instance(report.instance, report))
+  }
+
+  /** The container of an instance that runs, or ran last. */
+  containerOf(instance: InstanceId): ContainerId | undefined {
+    const all = this.#containersOf(instance)
+    const id = (all.findLast(container => container.state === 'running') ?? all.at(-1))?.id
+    return id !== undefined && isContainerId(id) ? id : undefined
+  }
+
+  /** The engine calls this container's health by another name. */
+  healthChanged(container: ContainerId): void {
+    for (const instance of this.#instances.values())
+      if (instance.watch?.container === container) instance.watch.poke()
+  }
+
+  look(): Look {
+    const { orders, containers, clock } = this.#options
+    const now = clock.now()
+    const memories = new Map<InstanceId, Memory>()
+    for (const [id, instance] of this.#instances) memories.set(id, instance.memory)
+    const seen = {
+      orders: orders.orders,
+      containers: containers.all(),
+      ordersAre: orders.areFresh(now) ? ('fresh' as const) : ('saved' as const),
+    }
+    this.#unaskedSince = countUnasked(this.#unaskedSince, seen, now)
+    return { ...seen, memories, held: this.#held, unaskedSince: this.#unaskedSince }
+  }
+
+  /** Begins an action; how it went is seen at the next look. */
+  perform(action: Action): void {
+    const { orders, reporter } = this.#options
+    const order = action.instance === undefined ? undefined : orders.orders.get(action.instance)
+    switch (action.kind) {
+      case 'interrupt':
+        return this.#instances.get(action.instance)?.doing?.abort.abort()
+      case 'confirm': {
+        const instance = this.#of(action.instance)
+        instance.stopped = order?.placement
+        return
+      }
+      case 'forget':
+        this.#instances.get(action.instance)?.end()
+        this.#instances.delete(action.instance)
+        return reporter.forget(action.instance)
+      case 'discard':
+        this.#tellDiscard(action)
+        if (action.instance === undefined) return this.#discardStranger(action.container)
+        return this.#begin(action, context => work.discard(context, idOf(action.container)))
+      case 'tidy':
+        return this.#begin(action, context => work.tidy(context, action.containers.map(idOf)))
+      case 'stop':
+        return this.#begin(action, (context, instance) =>
+          work.stop(context, instance, action.containers.map(idOf)),
+        )
+      case 'end':
+        return this.#begin(action, (context, instance) =>
+          work.end(context, instance, idOf(action.container), action.because),
+        )
+      case 'examine':
+        return this.#beginOrdered(action, order, (context, instance, ordered) =>
+          work.examine(context, instance, ordered, idOf(action.container)),
+        )
+      case 'adopt':
+        return this.#beginOrdered(action, order, (context, instance, ordered) =>
+          work.adopt(context, instance, ordered, idOf(action.container)),
+        )
+      case 'start':
+        return this.#beginOrdered(action, order, (context, instance, ordered, signal) =>
+          work.start(context, instance, ordered, action.attempt, signal),
+        )
+    }
+  }
+
+  /** Says what there is to say of every instance that is ordered. */
+  report(): void {
+    const { orders, containers, clock, reporter } = this.#options
+    const known = containers.all() === undefined ? undefined : this.#byInstance()
+    for (const order of orders.orders.values()) {
+      const instance = this.#of(order.instance)
+      const own = known === undefined ? undefined : (known.get(order.instance) ?? [])
+      reporter.want(instance.report(order, own, clock.now(), clock.wall()))
+    }
+  }
+
+  /** Ends the watching and what is under way; containers are left as they are. */
+  leave(): void {
+    for (const instance of this.#instances.values()) instance.end()
+  }
+
+  #begin(
+    action: Extract<Action, { instance: InstanceId | undefined }>,
+    perform: (context: work.WorkContext, instance: Instance, signal: AbortSignal) => Promise<void>,
+  ): void {
+    if (action.instance === undefined) return
+    const instance = this.#of(action.instance)
+    const abort = new AbortController()
+    instance.doing = { kind: action.kind, abort }
+    instance.retryAt = undefined
+    void this.#finish(instance, action, () => perform(this.#options, instance, abort.signal))
+  }
+
+  #beginOrdered(
+    action: Extract<Action, { instance: InstanceId }>,
+    order: PlacedOrder | undefined,
+    perform: (
+      context: work.WorkContext,
+      instance: Instance,
+      order: PlacedOrder,
+      signal: AbortSignal,
+    ) => Promise<void>,
+  ): void {
+    if (order !== undefined)
+      this.#begin(action, (context, instance, signal) => perform(context, instance, order, signal))
+  }
+
+  /** One failing action concerns its own instance only, and is tried again. */
+  async #finish(instance: Instance, action: Action, perform: () => Promise<void>): Promise<void> {
+    const { clock, log, containers, changed } = this.#options
+    try {
+      await perform()
+    } catch (error) {
+      // Given up on purpose: whatever was under way is looked at afresh.
+      if (instance.doing?.abort.signal.aborted !== true) {
+        const reason = error instanceof Error ? error.message : String(error)
+        const isExpected = error instanceof EngineUnavailable || error instanceof TemplateMissing
+        log[isExpected ? 'warn' : 'error'](
+          { instance: instance.id, action: action.kind, reason },
+          'an action failed',
+        )
+        instance.hindered(reason, clock.now())
+      }
+      containers.lookAgain()
+    }
+    instance.doing = undefined
+    changed()
+  }
+
+  #discardStranger(container: string): void {
+    const { log, clock, containers, changed } = this.#options
+    this.#held.add(container)
+    const discard = async () => {
+      try {
+        await work.discard(this.#options, idOf(container))
+      } catch (error) {
+        log.warn({ container, error: String(error) }, 'a container was not discarded; trying again')
+        await clock.sleep(1000)
+        containers.lookAgain()
+      }
+      this.#held.delete(container)
+      changed()
+    }
+    void discard()
+  }
+
+  #tellDiscard(action: Extract<Action, { kind: 'discard' }>): void {
+    const { tell, log } = this.#options
+    const what = action.instance ?? `the container ${action.container.slice(0, 12)}`
+    log.warn(
+      { container: action.container, instance: action.instance, because: action.because },
+      'discarding',
+    )
+    tell({
+      kind: 'container-discarded',
+      message: `a container of ${what} is stopped and removed: ${discardWords[action.because]}`,
+      ...(action.instance !== undefined && { instance: action.instance }),
+    })
+  }
+
+  #of(id: InstanceId): Instance {
+    const known = this.#instances.get(id)
+    if (known !== undefined) return known
+    const instance = new Instance(id, undefined)
+    this.#instances.set(id, instance)
+    return instance
+  }
+
+  #containersOf(instance: InstanceId): readonly SeenContainer[] {
+    return (this.#options.containers.all() ?? [])
+      .filter(container => container.instance === instance)
+      .sort((a, b) => a.attempt - b.attempt)
+  }
+
+  #byInstance(): ReadonlyMap<InstanceId, readonly SeenContainer[]> {
+    const found = new Map<InstanceId, SeenContainer[]>()
+    for (const container of this.#options.containers.all() ?? []) {
+      if (container.instance === undefined) continue
+      const list = found.get(container.instance)
+      if (list === undefined) found.set(container.instance, [container])
+      else list.push(container)
+    }
+    return found
+  }
+}
+
+const discardWords = {
+  unasked: 'no placement asks for it',
+  'other-service': 'it is of an earlier service of this name',
+  superseded: 'it was made for an earlier placement',
+  surplus: 'it is a second one of the same instance',
+} as const
+
+/** Ids that came from the engine went through the decision as plain text. */
+function idOf(text: string): ContainerId {
+  if (!isContainerId(text)) throw new Error(`not a container id: ${text}`)
+  return text
+}

@@ -1,0 +1,26 @@
+/** The agent's main loop: assigned against running, a pure difference, act, report. */
+import { converge } from '@boxcar/core/instance/converge'
+import type { Clock } from '@boxcar/core/model/clock'
+import type { Bell } from '@boxcar/store/bell'
+import type { Instances } from './instances.ts'
+
+export interface LoopOptions {
+  readonly instances: Instances
+  readonly clock: Clock
+  /** Rings when orders, containers or what is known of an instance may have changed. It carries no news. */
+  readonly bell: Bell
+}
+
+export async function loop({ instances, clock, bell }: LoopOptions, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const rings = bell.rings
+    const { actions, lookAgainAt } = converge(instances.look(), clock.now())
+    for (const action of actions) instances.perform(action)
+    instances.report()
+    const waitMs = lookAgainAt === undefined ? idleMs : Math.max(0, lookAgainAt - clock.now())
+    await bell.within(clock, Math.min(waitMs, idleMs), signal, rings)
+  }
+}
+
+/** Time alone changes whether orders are fresh. */
+const idleMs = 5000

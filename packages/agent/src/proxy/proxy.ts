@@ -1,0 +1,710 @@
+/**
+ * The proxy room of the agent: one HAProxy process a host that serves the routes of the cluster. Each table of routes is
+ * arranged into slots, drawn as a picture, compared with the picture of the running process, and the difference is told
+ * to it; only what it has no room for costs a reload, which loses nothing. The files on the disk always say what the
+ * process should say, so that a reload, a restart of the process or of the agent starts right.
+ */
+
+import { request } from 'node:http'
+import { connect } from 'node:net'
+import type { Clock, Instant } from '@boxcar/core/model/clock'
+import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
+import type { Route } from '@boxcar/core/model/route'
+import type { Logger } from 'pino'
+import { difference, type Join, joinCommands, welcomeCommands } from './difference.ts'
+import {
+  drainingInstances,
+  type Leaving,
+  leavingAfter,
+  lookAt,
+  overdue,
+  type Resting,
+  restingAfter,
+  type WorkerUse,
+} from './leaving.ts'
+import {
+  type Addresses,
+  asStarted,
+  type Backend,
+  type Door,
+  doorKey,
+  draw,
+  isAddress,
+  mapNames,
+  type Picture,
+  type ProxyFault,
+  type Server,
+  serverName,
+  wantedDoors,
+} from './picture.ts'
+import { sharedPorts, whyClosed } from './ports.ts'
+import { HaproxyProcess } from './process.ts'
+import {
+  configurationPath,
+  mapPath,
+  probeHeader,
+  type Rendered,
+  render,
+  renderedMaps,
+  safeRevision,
+  structureOf,
+} from './render.ts'
+import { parseMap, parseServers, parseUse, RuntimeSilent, type SeenServer, type Workers, useCommand } from './runtime.ts'
+import { arrange, type Layout, release, sameEndpoint } from './slots.ts'
+import { Folder, loadState } from './state.ts'
+
+/** Every route of the cluster at one revision. */
+export interface RouteTable {
+  readonly revision: string
+  readonly routes: ReadonlyMap<ServiceName, Route>
+}
+
+export type ApplyOutcome =
+  /** The process serves this revision; `faults` lists what in it cannot be served here, all else is. */
+  | { readonly kind: 'applied'; readonly revision: string; readonly faults: readonly ProxyFault[] }
+  /** The configuration did not parse or load; the process serves what it served before. */
+  | { readonly kind: 'refused'; readonly why: string }
+  /** No process serves; it is being started again and takes this table up by itself. */
+  | { readonly kind: 'down'; readonly why: string }
+
+export type ProxyHealth =
+  | { readonly kind: 'ok'; readonly faults: readonly ProxyFault[] }
+  | {
+      readonly kind: 'failing'
+      readonly since: Instant
+      readonly why: string
+      readonly faults: readonly ProxyFault[]
+    }
+
+export interface Proxy {
+  /**
+   * Makes the process serve exactly these routes. Resolves when every worker that still takes requests applies them.
+   * Calls are serialised; a table that a newer one overtook gets the newer one's outcome.
+   */
+  apply(table: RouteTable): Promise<ApplyOutcome>
+  /** Instances that left the routes and may still have open sessions on this host. */
+  draining(): Promise<readonly InstanceId[]>
+  health(): ProxyHealth
+  /** Calls the listener when health or draining may have changed; gives the way to stop it. */
+  onChange(listener: () => void): () => void
+  /** Stops watching and leaves the process serving, for the next agent to take over. */
+  leave(): Promise<void>
+  /** Ends the process too. */
+  stop(): Promise<void>
+}
+
+export interface ProxyOptions {
+  /** The binary, e.g. `/usr/sbin/haproxy`. */
+  readonly haproxy: string
+  /** The state folder: an absolute path of plain letters, short enough for a socket in it. */
+  readonly dir: string
+  readonly bind: {
+    /** Where public routes listen; `*`: every address. */
+    readonly public: '*' | (string & {})
+    /** Where private routes listen: loopback (or the logical host's own) and the bridge of the containers. */
+    readonly private: readonly string[]
+  }
+  readonly clock: Clock
+  readonly log: Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>
+}
+
+const probeEveryMs = 2_000
+const shareLookEveryMs = 10_000
+const repairEveryMs = 30_000
+const reachLimitMs = 500
+const longestSocketPath = 90
+
+/** Opens the proxy room: takes over a process that still runs, or starts one with the last good configuration. */
+export async function openProxy(options: ProxyOptions): Promise<Proxy> {
+  const { dir, bind } = options
+  if (!/^\/[\w./-]+$/.test(dir) || `${dir}/handover.sock`.length > longestSocketPath) {
+    throw new Error(`the proxy's folder needs a short absolute path of letters, digits and . _ - /: ${dir}`)
+  }
+  for (const address of [...bind.private, ...(bind.public === '*' ? [] : [bind.public])]) {
+    if (!isAddress(address)) throw new Error(`the proxy listens on IP addresses, not on ${address}`)
+  }
+  const room = new ProxyRoom(options, await addressesOf(bind))
+  await room.open()
+  return room
+}
+
+async function addressesOf(bind: ProxyOptions['bind']): Promise<Addresses> {
+  if (bind.public !== '*') return { public: [bind.public], private: bind.private }
+  const hasIpv6 = (await whyClosed({ address: '::1', port: 0 })) === undefined
+  return { public: hasIpv6 ? ['0.0.0.0', '::'] : ['0.0.0.0'], private: bind.private }
+}
+
+interface Waiter {
+  readonly resolve: (outcome: ApplyOutcome) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** All that is served at one moment. */
+interface Served {
+  readonly table: RouteTable
+  readonly layout: Layout
+  readonly picture: Picture
+}
+
+class ProxyRoom implements Proxy {
+  readonly #options: ProxyOptions
+  readonly #addresses: Addresses
+  readonly #process: HaproxyProcess
+  readonly #folder: Folder
+  readonly #stop = new AbortController()
+  readonly #listeners = new Set<() => void>()
+  #queue: Promise<unknown> = Promise.resolve()
+  #wanted: { readonly table: RouteTable; readonly waiters: readonly Waiter[] } | undefined
+
+  /** The newest table that was asked for, and what is served. */
+  #table: RouteTable | undefined
+  #layout: Layout = new Map()
+  /** What the newest worker says, as far as known. */
+  #running: Picture | undefined
+  #good: Served | undefined
+  /** The doors that the process holds. */
+  #held: readonly Door[] = []
+  #faults: readonly ProxyFault[] = []
+  #blocked: readonly (Door & { readonly why: string })[] = []
+  #leaving: readonly Leaving[] = []
+  #resting: readonly Resting[] = []
+  #drainMs = new Map<ServiceName, number>()
+  #trouble: { readonly since: Instant; readonly why: string } | undefined
+  #wakeDrain = new AbortController()
+  #loops: Promise<unknown> = Promise.resolve()
+
+  constructor(options: ProxyOptions, addresses: Addresses) {
+    this.#options = options
+    this.#addresses = addresses
+    this.#process = new HaproxyProcess(options)
+    this.#folder = new Folder(options.dir)
+  }
+
+  async open(): Promise<void> {
+    await this.#folder.open()
+    const state = await loadState(this.#options.dir)
+    const adopted = await this.#process.adopt()
+    if (state !== undefined) {
+      this.#table = { revision: state.revision, routes: state.routes }
+      this.#layout = state.layout
+      for (const [service, route] of state.routes) this.#drainMs.set(service, route.drainMs)
+      this.#leaving = leavingAfter([], state.layout, state.routes, this.#now(), this.#drainMs)
+      if (adopted) {
+        this.#held = state.doors
+        const held = new Set(state.doors.map(doorKey))
+        const wanted = wantedDoors(state.routes, this.#addresses)
+        this.#blocked = wanted
+          .filter(d => !held.has(doorKey(d)))
+          .map(d => ({ ...d, why: 'another process listens there' }))
+        const { picture } = this.#draw(state.routes, state.layout)
+        this.#running = await this.#observe(picture).catch(() => undefined)
+      }
+      const table = this.#table
+      const outcome = await this.#exclusively(() => this.#settle(table))
+      this.#options.log.info({ adopted, pid: this.#process.pid, outcome: outcome.kind }, 'proxy opened')
+    }
+    this.#loops = Promise.all([this.#supervise(), this.#drain(), this.#probe()])
+  }
+
+  apply(table: RouteTable): Promise<ApplyOutcome> {
+    return new Promise((resolve, reject) => {
+      const waiting = this.#wanted
+      this.#wanted = { table, waiters: [...(waiting?.waiters ?? []), { resolve, reject }] }
+      if (waiting === undefined) void this.#exclusively(() => this.#takeWanted())
+    })
+  }
+
+  async #takeWanted(): Promise<void> {
+    const wanted = this.#wanted
+    this.#wanted = undefined
+    if (wanted === undefined) return
+    this.#table = wanted.table
+    try {
+      const outcome = await this.#settle(wanted.table)
+      for (const waiter of wanted.waiters) waiter.resolve(outcome)
+    } catch (error) {
+      for (const waiter of wanted.waiters) waiter.reject(error)
+    }
+  }
+
+  async draining(): Promise<readonly InstanceId[]> {
+    return drainingInstances(this.#leaving, this.#table?.routes ?? new Map())
+  }
+
+  health(): ProxyHealth {
+    return this.#trouble === undefined
+      ? { kind: 'ok', faults: this.#faults }
+      : { kind: 'failing', ...this.#trouble, faults: this.#faults }
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  async leave(): Promise<void> {
+    this.#stop.abort()
+    this.#wakeDrain.abort()
+    await this.#queue
+    await this.#loops
+  }
+
+  async stop(): Promise<void> {
+    await this.leave()
+    await this.#process.end()
+  }
+
+  /** Brings the process to a table, whatever state it is in. */
+  async #settle(table: RouteTable): Promise<ApplyOutcome> {
+    let outcome: ApplyOutcome = { kind: 'down', why: 'not tried' }
+    for (let attempt = 0; attempt < 3; attempt++) {
+      try {
+        outcome = await this.#settleOnce(table)
+        break
+      } catch (error) {
+        if (isSystemError(error)) {
+          outcome = { kind: 'refused', why: `cannot write the proxy's files: ${error.code}` }
+          break
+        }
+        if (!(error instanceof RuntimeSilent)) throw error
+        // It died, or said something that it should not have: look at it anew.
+        this.#options.log.warn({ why: error.message }, 'proxy did not take its orders')
+        this.#running = undefined
+        outcome = { kind: 'down', why: error.message }
+      }
+    }
+    if (outcome.kind === 'applied') this.#recover()
+    else this.#options.log.error({ outcome, revision: table.revision }, 'routes not applied')
+    if (outcome.kind === 'down') this.#fail(outcome.why)
+    return outcome
+  }
+
+  async #settleOnce(table: RouteTable): Promise<ApplyOutcome> {
+    const { dir } = this.#options
+    const alive = await this.#process.alive()
+    if (!alive) this.#running = undefined
+    const held = new Set(alive ? this.#held.map(doorKey) : [])
+    await this.#findBlocked(table, held)
+
+    const kept = arrange(this.#layout, table.routes, 'keep')
+    const drawn = this.#draw(table.routes, kept)
+    const change = this.#running === undefined ? undefined : difference(this.#running, drawn.picture, dir)
+    if (change?.kind === 'commands') {
+      const worker = await this.#newest()
+      await this.#write({ table, layout: kept, picture: drawn.picture })
+      await this.#command(worker, change, table.revision)
+      this.#served({ table, layout: kept, picture: drawn.picture }, drawn.picture, drawn.faults)
+      return { kind: 'applied', revision: table.revision, faults: drawn.faults }
+    }
+
+    const layout = arrange(this.#layout, table.routes, 'fit')
+    const { picture, faults } = this.#draw(table.routes, layout)
+    // What was loaded once needs no trial: a process that died is back sooner.
+    const known = this.#good !== undefined && structureOf(this.#good.picture, dir) === structureOf(picture, dir)
+    const why = known ? undefined : await this.#check(picture, table)
+    if (why !== undefined) return { kind: 'refused', why }
+    const next: Served = { table, layout, picture }
+    await this.#write(next)
+    if (!alive) {
+      const started = await this.#process.start()
+      if (started.kind === 'failed') return { kind: 'down', why: started.why }
+    } else {
+      const failure = await this.#reload(next)
+      if (failure !== undefined) return failure
+    }
+    this.#served(next, asStarted(picture), faults)
+    return { kind: 'applied', revision: table.revision, faults }
+  }
+
+  /** Reloads with the files on the disk; gives the refusal when the old worker stays. */
+  async #reload(next: Served): Promise<ApplyOutcome | undefined> {
+    const before = await this.#process.runtime.workers()
+    const down = before.newest === undefined ? [] : await this.#downServers(before.newest)
+    const reloaded = await this.#process.reload()
+    if (reloaded.kind === 'failed') {
+      if (this.#good !== undefined) await this.#write(this.#good)
+      return { kind: 'refused', why: reloaded.why }
+    }
+    await this.#handOver(reloaded.workers)
+    await this.#carryDown(reloaded.workers, down, next.picture)
+    return undefined
+  }
+
+  /** Replaced workers pass on what still arrives on their connections, so that no old table answers any more. */
+  async #handOver(workers: Workers): Promise<void> {
+    const command = `set map ${mapPath(this.#options.dir, 'meta')} handover on`
+    await Promise.all(workers.replaced.map(worker => this.#process.runtime.ask(worker, command)))
+  }
+
+  /** A new worker takes every server for up; those that the old one could not reach start down. */
+  async #carryDown(workers: Workers, down: readonly SeenServer[], picture: Picture): Promise<void> {
+    const commands = down.flatMap(({ backend, server, address, port }) => {
+      const now = picture.backends.get(backend)?.servers.find((_, at) => serverName(at) === server)
+      const same = now?.state === 'ready' && now.address === address && now.port === port
+      return same ? [`set server ${backend}/${server} health down`] : []
+    })
+    if (commands.length > 0 && workers.newest !== undefined)
+      await this.#process.runtime.tell(workers.newest, commands)
+  }
+
+  async #downServers(worker: number): Promise<readonly SeenServer[]> {
+    const text = await this.#process.runtime.ask(worker, 'show servers state')
+    return parseServers(text ?? '').filter(server => server.state === 'ready' && !server.up)
+  }
+
+  async #command(
+    worker: number,
+    { joins, maps, leaves }: { joins: readonly Join[]; maps: readonly string[]; leaves: readonly string[] },
+    revision: string,
+  ): Promise<void> {
+    const { runtime } = this.#process
+    if (joins.length > 0) {
+      await runtime.tell(worker, joins.flatMap(joinCommands))
+      const reached = await Promise.all(joins.map(join => this.#reach(join)))
+      await this.#tellStrictly(
+        worker,
+        joins.flatMap((join, at) => welcomeCommands(join, reached[at] ?? 'not-yet')),
+      )
+    }
+    const done = `set map ${mapPath(this.#options.dir, 'meta')} revision ${safeRevision(revision)}`
+    await this.#tellStrictly(worker, [...maps, ...leaves, done])
+  }
+
+  /** These commands answer nothing when they are done; any word means that the process is not what it should be. */
+  async #tellStrictly(worker: number, commands: readonly string[]): Promise<void> {
+    const answers = await this.#process.runtime.tell(worker, commands)
+    const at = answers.findIndex(answer => answer !== '')
+    if (at >= 0) throw new RuntimeSilent(`"${commands[at]}" was answered: ${answers[at]?.slice(0, 200)}`)
+  }
+
+  async #reach({ address, port }: Join): Promise<'reached' | 'not-yet'> {
+    const { clock } = this.#options
+    const stop = new AbortController()
+    const answer = new Promise<'reached' | 'not-yet'>(resolve => {
+      const socket = connect({ host: address, port })
+      const end = (result: 'reached' | 'not-yet') => {
+        stop.abort()
+        socket.destroy()
+        resolve(result)
+      }
+      socket.on('connect', () => end('reached'))
+      socket.on('error', () => end('not-yet'))
+      void clock.sleep(reachLimitMs, stop.signal).then(() => end('not-yet'))
+    })
+    return answer
+  }
+
+  async #newest(): Promise<number> {
+    const { newest } = await this.#process.runtime.workers()
+    if (newest === undefined) throw new RuntimeSilent('there is no worker')
+    return newest
+  }
+
+  /** Finds the doors that others hold; those that our process holds need no look. */
+  async #findBlocked(table: RouteTable, held: ReadonlySet<string>): Promise<void> {
+    const wanted = wantedDoors(table.routes, this.#addresses).filter(door => !held.has(doorKey(door)))
+    const looks = await Promise.all(wanted.map(async door => ({ ...door, why: await whyClosed(door) })))
+    this.#blocked = looks.flatMap(({ why, ...door }) => (why === undefined ? [] : [{ ...door, why }]))
+  }
+
+  #draw(routes: RouteTable['routes'], layout: Layout) {
+    return draw({ routes, layout, addresses: this.#addresses, blocked: this.#blocked })
+  }
+
+  /** Has HAProxy read the configuration before it counts; apart, so that a bad one never is on the disk as the good one. */
+  async #check(picture: Picture, table: RouteTable): Promise<string | undefined> {
+    const dir = `${this.#options.dir}/check`
+    await this.#writeRendered(render(picture, dir, table.revision), dir)
+    return this.#process.check(configurationPath(dir))
+  }
+
+  async #write(served: Served): Promise<void> {
+    const { dir } = this.#options
+    const { table, layout, picture } = served
+    await this.#folder.writeState({ ...table, layout, doors: doorsOf(picture) })
+    await this.#writeRendered(render(picture, dir, table.revision), dir)
+  }
+
+  async #writeRendered(rendered: Rendered, dir: string): Promise<void> {
+    for (const name of renderedMaps) await this.#folder.write(mapPath(dir, name), rendered.maps[name])
+    await this.#folder.write(configurationPath(dir), rendered.configuration)
+  }
+
+  #served(served: Served, running: Picture, faults: readonly ProxyFault[]): void {
+    const { table, layout } = served
+    const now = this.#now()
+    const before = this.#good?.table.routes ?? new Map<ServiceName, Route>()
+    for (const [service, route] of table.routes) this.#drainMs.set(service, route.drainMs)
+    this.#leaving = leavingAfter(this.#leaving, layout, table.routes, now, this.#drainMs)
+    this.#resting = restingAfter(this.#resting, before, table.routes, now)
+    for (const service of this.#drainMs.keys()) if (!layout.has(service)) this.#drainMs.delete(service)
+    this.#good = served
+    this.#held = doorsOf(served.picture)
+    this.#layout = layout
+    this.#running = running
+    this.#faults = faults
+    this.#wakeDrain.abort()
+    this.#changed()
+  }
+
+  /** Reads back what the newest worker says; nothing when it is built otherwise than expected. */
+  async #observe(expected: Picture): Promise<Picture | undefined> {
+    const { dir } = this.#options
+    const { runtime } = this.#process
+    const worker = await this.#newest()
+    const meta = parseMap((await runtime.ask(worker, `show map ${mapPath(dir, 'meta')}`)) ?? '')
+    if (meta.get('structure') !== structureOf(expected, dir)) return undefined
+    const maps: Record<string, ReadonlyMap<string, string>> = {}
+    for (const name of mapNames)
+      maps[name] = parseMap((await runtime.ask(worker, `show map ${mapPath(dir, name)}`)) ?? '')
+    const seen = Map.groupBy(
+      parseServers((await runtime.ask(worker, 'show servers state')) ?? ''),
+      s => s.backend,
+    )
+    const backends = [...expected.backends].map(([name, backend]): [string, Backend] => [
+      name,
+      { ...backend, servers: backend.servers.map((_, at) => seenServer(seen.get(name), serverName(at))) },
+    ])
+    const { hosts = new Map(), paths = new Map(), shares = new Map() } = maps
+    return { ...expected, backends: new Map(backends), maps: { hosts, paths, shares } }
+  }
+
+  /** Brings the process back when it dies, at once at first. */
+  async #supervise(): Promise<void> {
+    const { clock, log } = this.#options
+    let failures = 0
+    while (!this.#stop.signal.aborted) {
+      if (this.#table === undefined) {
+        await clock.sleep(100, this.#stop.signal)
+        continue
+      }
+      await this.#process.gone(this.#stop.signal)
+      if (this.#stop.signal.aborted) return
+      const outcome = await this.#exclusively(async () => {
+        if (this.#stop.signal.aborted || this.#table === undefined || (await this.#process.alive()))
+          return undefined
+        log.error('the proxy process is gone')
+        this.#fail('the process died')
+        return this.#settle(this.#table)
+      })
+      failures = outcome === undefined || outcome.kind === 'applied' ? 0 : failures + 1
+      // The first time at once.
+      if (failures > 1) await clock.sleep(Math.min(5_000, 125 * 2 ** failures), this.#stop.signal)
+    }
+  }
+
+  /** Watches the sessions of those who left, cuts them when their time is over, and gives their slots back. */
+  async #drain(): Promise<void> {
+    const { clock } = this.#options
+    let pauseMs = 50
+    while (!this.#stop.signal.aborted) {
+      if (this.#leaving.length === 0 && this.#resting.length === 0) {
+        pauseMs = 50
+        await clock.sleep(60_000, AbortSignal.any([this.#stop.signal, this.#wakeDrain.signal]))
+        this.#wakeDrain = new AbortController()
+        continue
+      }
+      await clock.sleep(pauseMs, this.#stop.signal)
+      if (this.#stop.signal.aborted) return
+      const began = clock.now()
+      const found = await this.#exclusively(() => this.#lookForSessions())
+      pauseMs = found === 'moving' ? 50 : Math.min(500, Math.max(pauseMs + 25, 10 * (clock.now() - began)))
+    }
+  }
+
+  async #lookForSessions(): Promise<'moving' | 'waiting'> {
+    const table = this.#table
+    const running = this.#running
+    if (table === undefined || running === undefined) return 'waiting'
+    try {
+      const workers = await this.#uses()
+      const now = this.#now()
+      const look = lookAt(this.#leaving, workers, running, now)
+      const rest = overdue(this.#resting, workers, this.#layout, now)
+      for (const { worker, server } of [...look.cuts, ...rest.cuts]) {
+        await this.#process.runtime.cut(worker, server)
+      }
+      this.#leaving = look.goOn
+      this.#resting = rest.goOn
+      // A request that was cut may be repeated with the same instance by a replaced worker: cut again, soon.
+      if (look.done.length === 0) return look.cuts.length === 0 ? 'waiting' : 'moving'
+      this.#changed()
+      this.#layout = release(this.#layout, endpoint =>
+        look.done.some(one => sameEndpoint(one.endpoint, endpoint)),
+      )
+      await this.#settle(this.#good?.table ?? table)
+      return 'moving'
+    } catch (error) {
+      if (!(error instanceof RuntimeSilent)) throw error
+      return 'waiting'
+    }
+  }
+
+  async #uses(): Promise<readonly WorkerUse[]> {
+    const { runtime } = this.#process
+    const { newest, replaced } = await runtime.workers()
+    const list = [...(newest === undefined ? [] : [newest]), ...replaced]
+    return Promise.all(
+      list.map(async (worker): Promise<WorkerUse> => {
+        const text = await runtime.ask(worker, useCommand)
+        return { worker, role: worker === newest ? 'newest' : 'replaced', uses: parseUse(text ?? '') }
+      }),
+    )
+  }
+
+  /** Sees to it that our process answers on its ports, alone, and says what it should. */
+  async #probe(): Promise<void> {
+    const { clock, log } = this.#options
+    let shareLook = this.#now()
+    let repair = this.#now()
+    while (!this.#stop.signal.aborted) {
+      await clock.sleep(probeEveryMs, this.#stop.signal)
+      if (this.#stop.signal.aborted || this.#running === undefined) continue
+      const now = this.#now()
+      const lookForOthers = now - shareLook >= shareLookEveryMs
+      if (lookForOthers) shareLook = now
+      const why = await this.#exclusively(() =>
+        this.#whyFailing(lookForOthers ? 'with-neighbours' : 'answers-only'),
+      )
+      if (why === undefined) this.#recover()
+      else this.#fail(why)
+      if (this.#blocked.length > 0) await this.#retryBlocked()
+      if (now - repair < repairEveryMs) continue
+      const tookMs = await this.#exclusively(() => this.#repairDrift())
+      repair = (this.#now() + 100 * tookMs) as Instant
+      log.debug({ tookMs }, 'proxy compared with what it should be')
+    }
+  }
+
+  async #whyFailing(extent: 'with-neighbours' | 'answers-only'): Promise<string | undefined> {
+    const running = this.#running
+    if (running === undefined || !(await this.#process.alive())) return undefined
+    try {
+      const { newest, replaced } = await this.#process.runtime.workers()
+      if (newest === undefined) return 'no worker runs'
+      const workers = [newest, ...replaced]
+      for (const door of probedDoors(running)) {
+        const answer = await this.#askDoor(door)
+        if (answer === 'silent') return `port ${door.port} does not answer`
+        if (!workers.includes(answer)) return `port ${door.port} is answered by another process (${answer})`
+      }
+      if (extent === 'answers-only') return undefined
+      const own = this.#process.pid === undefined ? workers : [...workers, this.#process.pid]
+      const [shared] = await sharedPorts(new Set(doorsOf(running).map(door => door.port)), own)
+      return shared === undefined ? undefined : `port ${shared.port} is shared with ${shared.by}`
+    } catch (error) {
+      if (error instanceof RuntimeSilent) return `the process does not answer: ${error.message}`
+      throw error
+    }
+  }
+
+  /** The pid that answers at a door. */
+  #askDoor(door: Door): Promise<number | 'silent'> {
+    return new Promise(resolve => {
+      const probe = request({
+        host: door.address,
+        port: door.port,
+        agent: false,
+        timeout: 1_000,
+        headers: { [probeHeader]: '1' },
+      })
+      probe.on('response', response => {
+        let text = ''
+        response.on('data', chunk => {
+          text += chunk
+        })
+        response.on('end', () => resolve(/^\d+$/.test(text) ? Number(text) : -1))
+        response.on('error', () => resolve('silent'))
+      })
+      probe.on('timeout', () => probe.destroy())
+      probe.on('error', () => resolve('silent'))
+      probe.end()
+    })
+  }
+
+  async #retryBlocked(): Promise<void> {
+    const looks = await Promise.all(this.#blocked.map(whyClosed))
+    if (looks.every(why => why !== undefined)) return
+    await this.#exclusively(async () => {
+      if (this.#table !== undefined && !this.#stop.signal.aborted) await this.#settle(this.#table)
+    })
+  }
+
+  /** Compares the process with what it was told, and tells it again what it does not say. Milliseconds it took. */
+  async #repairDrift(): Promise<number> {
+    const began = this.#now()
+    const { running, table } = { running: this.#running, table: this.#good?.table }
+    if (running === undefined || table === undefined || !(await this.#process.alive())) return 0
+    try {
+      const seen = await this.#observe(running)
+      const drift = seen === undefined ? undefined : difference(seen, running, this.#options.dir)
+      if (drift?.kind === 'commands' && drift.joins.length + drift.maps.length + drift.leaves.length === 0) {
+        return this.#now() - began
+      }
+      this.#options.log.warn({ drift }, 'the proxy said something else than it was told')
+      this.#running = seen
+      await this.#settle(table)
+    } catch (error) {
+      if (!(error instanceof RuntimeSilent)) throw error
+    }
+    return this.#now() - began
+  }
+
+  /** One thing at a time. */
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work)
+    this.#queue = result.catch(() => undefined)
+    return result
+  }
+
+  #fail(why: string): void {
+    if (this.#trouble?.why === why) return
+    this.#trouble = { since: this.#trouble?.since ?? this.#now(), why }
+    this.#options.log.error({ why }, 'proxy failing')
+    this.#changed()
+  }
+
+  #recover(): void {
+    if (this.#trouble === undefined) return
+    this.#trouble = undefined
+    this.#options.log.info('proxy well again')
+    this.#changed()
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener()
+  }
+
+  #now(): Instant {
+    return this.#options.clock.now()
+  }
+}
+
+const doorsOf = (picture: Picture): readonly Door[] => [
+  ...picture.httpDoors,
+  ...picture.tcpFronts.flatMap(front => front.doors),
+]
+
+/** One door for each HTTP port at which the probe is answered: an inside address. */
+function probedDoors(picture: Picture): readonly Door[] {
+  const doors = new Map<number, Door>()
+  for (const door of picture.httpDoors) {
+    const address = picture.inside.find(
+      a => a === door.address || (door.address === '0.0.0.0' && !a.includes(':')),
+    )
+    if (address !== undefined) doors.set(door.port, { address, port: door.port })
+  }
+  return [...doors.values()]
+}
+
+const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && 'syscall' in error && 'code' in error
+
+function seenServer(servers: readonly SeenServer[] | undefined, name: string): Server {
+  const seen = servers?.find(server => server.server === name)
+  // Ready without weight: its arrival was broken off, so it comes anew.
+  if (seen === undefined || seen.state === 'maint' || (seen.state === 'ready' && seen.weight === 0)) {
+    return { state: 'maint' }
+  }
+  return { state: seen.state, address: seen.address, port: seen.port }
+}

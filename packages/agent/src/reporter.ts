@@ -1,0 +1,205 @@
+/**
+ * Brings reports and events into the store: the changes of this host together, at most every 50 ms while there are any, and
+ * nothing that says what is there already. While the store is away the newest waits. An agent is the only writer of its
+ * host's reports, so nothing is guarded, and what was perhaps written is written again.
+ */
+import type { Clock, Instant } from '@boxcar/core/model/clock'
+import type { HostId, InstanceId } from '@boxcar/core/model/ids'
+import { byId } from '@boxcar/core/model/ids'
+import { type Report, report as reportSchema } from '@boxcar/core/model/report'
+import { Bell } from '@boxcar/store/bell'
+import { put, remove } from '@boxcar/store/collection'
+import type { EventText, EventWriter } from '@boxcar/store/events'
+import { reports } from '@boxcar/store/keys'
+import type { Log } from '@boxcar/store/log'
+import { type Store, StoreUnavailable, type Write } from '@boxcar/store/store'
+import { z } from 'zod'
+import type { Files } from './state/files.ts'
+
+export interface ReporterOptions {
+  readonly store: Store
+  readonly clock: Clock
+  readonly log: Log
+  readonly host: HostId
+  readonly files: Files
+  readonly events: EventWriter
+  /** Whether the store is the right one; nothing is written into another. */
+  readonly mayWrite: () => boolean
+  /** A report of an earlier run that only the store had. */
+  readonly onFound: (report: Report) => void
+}
+
+interface Stored {
+  readonly json: string
+  /** The same without what changes at every probe. */
+  readonly gist: string
+  readonly at: Instant
+}
+
+const fileName = 'reports.json'
+
+export class Reporter {
+  readonly #options: ReporterOptions
+  readonly #wanted = new Map<InstanceId, Report>()
+  /** What is known to be in the store. */
+  readonly #stored = new Map<InstanceId, Stored>()
+  readonly #gone = new Set<InstanceId>()
+  #events: EventText[] = []
+  readonly #bell = new Bell()
+  #unsaved = false
+
+  constructor(options: ReporterOptions) {
+    this.#options = options
+  }
+
+  /** What an earlier run saved. */
+  async load(): Promise<readonly Report[]> {
+    const text = await this.#options.files.read(fileName)
+    if (text === undefined) return []
+    try {
+      return z.array(reportSchema).parse(JSON.parse(text))
+    } catch {
+      this.#options.log.warn({}, `${fileName} cannot be read; counters of restarts begin anew`)
+      return []
+    }
+  }
+
+  want(report: Report): void {
+    if (this.#wanted.get(report.instance) === report) return
+    this.#wanted.set(report.instance, report)
+    this.#gone.delete(report.instance)
+    this.#unsaved = true
+    this.#bell.ring()
+  }
+
+  forget(instance: InstanceId): void {
+    this.#wanted.delete(instance)
+    this.#gone.add(instance)
+    this.#unsaved = true
+    this.#bell.ring()
+  }
+
+  readonly tell = (event: EventText): void => {
+    this.#events.push({ host: this.#options.host, ...event })
+    // While the store is away only the newest are kept.
+    if (this.#events.length > mostEvents) this.#events = this.#events.slice(-mostEvents)
+    this.#bell.ring()
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#keepWriting(signal), this.#keepSaving(signal)])
+  }
+
+  async #keepWriting(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options
+    await this.#readStored(signal)
+    while (!signal.aborted) {
+      const rings = this.#bell.rings
+      const outcome = this.#options.mayWrite() ? await this.#flush() : 'waits'
+      if (outcome === 'waits') await clock.sleep(retryMs, signal)
+      else {
+        await clock.sleep(apartMs, signal)
+        await this.#bell.within(clock, idleMs, signal, rings)
+      }
+    }
+  }
+
+  async #readStored(signal: AbortSignal): Promise<void> {
+    const { store, clock, host, onFound } = this.#options
+    while (!signal.aborted) {
+      try {
+        const { entries } = await store.list(reports, host)
+        for (const { id, value } of entries) {
+          this.#stored.set(id.instance, { json: JSON.stringify(value), gist: gistOf(value), at: clock.now() })
+          onFound(value)
+        }
+        return
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable)) throw error
+        await clock.sleep(retryMs, signal)
+      }
+    }
+  }
+
+  /** waits: the store did not take it; again shortly. */
+  async #flush(): Promise<'done' | 'waits'> {
+    const { store, clock, host, events, log } = this.#options
+    const writes: Write[] = []
+    const done: (() => void)[] = []
+    for (const instance of [...this.#wanted.keys()].sort(byId)) {
+      const value = this.#wanted.get(instance)
+      if (value === undefined || writes.length >= mostWrites) continue
+      const [json, gist] = [JSON.stringify(value), gistOf(value)]
+      if (!this.#isNews(instance, json, gist)) continue
+      writes.push(put(reports, { host, instance }, value))
+      done.push(() => this.#stored.set(instance, { json, gist, at: clock.now() }))
+    }
+    for (const instance of this.#gone) {
+      if (writes.length >= mostWrites) break
+      writes.push(remove(reports, { host, instance }))
+      done.push(() => {
+        this.#stored.delete(instance)
+        this.#gone.delete(instance)
+      })
+    }
+    const told = events.isReady ? this.#events.slice(0, mostEventsAtOnce) : []
+    for (const event of told) writes.push(events.write(event))
+    if (writes.length === 0) return this.#events.length > 0 ? 'waits' : 'done'
+    const outcome = await store.commit({ guards: [], writes })
+    if (outcome.kind === 'committed') {
+      for (const note of done) note()
+      this.#events = this.#events.filter(event => !told.includes(event))
+      if (writes.length >= mostWrites) this.#bell.ring()
+      return 'done'
+    }
+    // Without guards, only the lease of the events can have made it stale.
+    if (outcome.kind === 'stale') await events.check()
+    if (outcome.kind === 'too-large') {
+      log.error(
+        { writes: writes.length },
+        'a batch of reports does not fit a transaction; its events are dropped',
+      )
+      this.#events = this.#events.filter(event => !told.includes(event))
+    }
+    return 'waits'
+  }
+
+  /** What only a probe's wording changed is news every few seconds, not at every probe. */
+  #isNews(instance: InstanceId, json: string, gist: string): boolean {
+    const stored = this.#stored.get(instance)
+    if (stored === undefined || stored.gist !== gist) return true
+    return stored.json !== json && this.#options.clock.now() - stored.at >= wordingMs
+  }
+
+  async #keepSaving(signal: AbortSignal): Promise<void> {
+    const { clock, files, log } = this.#options
+    while (!signal.aborted) {
+      const rings = this.#bell.rings
+      if (this.#unsaved) {
+        this.#unsaved = false
+        try {
+          await files.write(fileName, JSON.stringify([...this.#wanted.values()]))
+        } catch (error) {
+          log.warn({ error: String(error) }, 'reports were not saved')
+        }
+      }
+      await clock.sleep(saveApartMs, signal)
+      await this.#bell.next(signal, rings)
+    }
+  }
+}
+
+const apartMs = 50
+const retryMs = 500
+const idleMs = 5000
+const saveApartMs = 500
+const wordingMs = 10_000
+const mostWrites = 100
+const mostEvents = 200
+const mostEventsAtOnce = 20
+
+function gistOf(report: Report): string {
+  if (report.probe === undefined) return JSON.stringify(report)
+  const { probe, reason: _, ...rest } = report
+  return JSON.stringify({ ...rest, probe: probe.kind })
+}

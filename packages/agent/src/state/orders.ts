@@ -1,0 +1,278 @@
+/**
+ * What the leader told this host, and whether what the store says now may be believed. An agent obeys the newest order of
+ * the right store: a store of another cluster, or one that is behind what was seen before, is refused, and the orders stay
+ * as they were. So does an order that cannot be read: a newer leader may have written it.
+ */
+
+import type { Order } from '@boxcar/core/instance/converge'
+import type { Instant } from '@boxcar/core/model/clock'
+import type { InstanceId } from '@boxcar/core/model/ids'
+import { type Placement, placement } from '@boxcar/core/model/placement'
+import { type ClusterRecord, clusterRecord, clusters, placements } from '@boxcar/store/keys'
+import {
+  type Change,
+  compareRevisions,
+  type FollowStep,
+  noRevision,
+  type Revision,
+} from '@boxcar/store/store'
+import { z } from 'zod'
+
+export interface PlacedOrder extends Order {
+  readonly placed: Placement
+  /** The mod revision of the order that is obeyed. */
+  readonly revision: Revision
+}
+
+export type Taken = { readonly kind: 'changed' } | { readonly kind: 'same' } | Refused
+
+export interface Refused {
+  readonly kind: 'refused'
+  /** foreign: another cluster's store, and nothing is written there. behind: ours, as it was some time ago. */
+  readonly store: 'foreign' | 'behind'
+  /** In one sentence. */
+  readonly reason: string
+}
+
+const revision = z
+  .string()
+  .regex(/^\d+$/)
+  .transform(text => text as Revision)
+
+const savedOrders = z.object({
+  format: z.literal(1),
+  cluster: clusterRecord,
+  head: revision,
+  orders: z.array(z.object({ created: revision, revision, placed: placement })),
+})
+export type SavedOrders = z.input<typeof savedOrders>
+
+/** How an order makes its container, as one text: it is a label of the container. */
+export function printOf(placed: Pick<Placement, 'image' | 'ports'>): string {
+  const ports = Object.entries(placed.ports).sort(([a], [b]) => (a < b ? -1 : 1))
+  return [...ports.map(([name, port]) => `${name}=${port}`), placed.image].join(' ')
+}
+
+export class Orders {
+  #cluster: ClusterRecord | undefined
+  #head: Revision = noRevision
+  #orders = new Map<InstanceId, PlacedOrder>()
+  #heardAt: Instant | undefined
+  #refused: Refused | undefined
+  #trouble: string | undefined = 'the store was not heard yet'
+
+  /** Takes up what an earlier run saved; a problem is a sentence, and nothing is taken up then. */
+  load(text: string): { readonly problem: string } | undefined {
+    const parsed = readSaved(text)
+    if ('problem' in parsed) return parsed
+    this.#cluster = parsed.saved.cluster
+    this.#head = parsed.saved.head
+    this.#orders = new Map(
+      parsed.saved.orders.map(({ created, revision: mod, placed }) => [
+        placed.instance,
+        orderOf(placed, created, mod),
+      ]),
+    )
+    return undefined
+  }
+
+  saved(): string | undefined {
+    if (this.#cluster === undefined) return undefined
+    const orders = [...this.#orders.values()].map(order => ({
+      created: order.placement,
+      revision: order.revision,
+      placed: order.placed,
+    }))
+    const saved: SavedOrders = { format: 1, cluster: this.#cluster, head: this.#head, orders }
+    return JSON.stringify(saved)
+  }
+
+  get orders(): ReadonlyMap<InstanceId, PlacedOrder> {
+    return this.#orders
+  }
+  get cluster(): ClusterRecord | undefined {
+    return this.#cluster
+  }
+  get head(): Revision {
+    return this.#head
+  }
+  /** Why the store is not believed, if it is not. */
+  get refused(): Refused | undefined {
+    return this.#refused
+  }
+
+  /** Whether the store was heard a short while ago and is believed. */
+  areFresh(now: Instant): boolean {
+    return (
+      this.#refused === undefined &&
+      this.#trouble === undefined &&
+      this.#heardAt !== undefined &&
+      now - this.#heardAt <= freshMs
+    )
+  }
+
+  /** Whether the store was found to be the right one. */
+  get believed(): boolean {
+    return this.#heardAt !== undefined && this.#refused === undefined
+  }
+
+  /** Whether reports may be written: never into another cluster's store. */
+  get mayReport(): boolean {
+    return this.#heardAt !== undefined && this.#refused?.store !== 'foreign'
+  }
+
+  /** The stream is in trouble until it is heard again. */
+  lost(reason: string): void {
+    this.#trouble = reason
+  }
+
+  take(step: FollowStep, now: Instant): Taken {
+    const taken = this.#take(step)
+    this.#refused = taken.kind === 'refused' ? taken : undefined
+    if (taken.kind !== 'refused') {
+      this.#heardAt = now
+      this.#trouble = undefined
+    }
+    return taken
+  }
+
+  #take(step: FollowStep): Taken {
+    switch (step.kind) {
+      case 'compacted':
+        return { kind: 'same' }
+      case 'quiet':
+        this.#advance(step.revision)
+        return { kind: 'same' }
+      case 'snapshot':
+        return this.#takeSnapshot(step)
+      case 'changes': {
+        const unreadable = new Set(step.unreadable.map(one => one.key))
+        let changed = false
+        for (const change of step.changes) {
+          if (change.collection === clusters) {
+            const outcome = this.#takeCluster(change, step.revision)
+            if (outcome.kind === 'refused') return outcome
+            changed ||= outcome.kind === 'changed'
+          }
+          if (change.collection === placements) changed = this.#takePlacement(change, unreadable) || changed
+        }
+        this.#advance(step.revision)
+        return { kind: changed ? 'changed' : 'same' }
+      }
+    }
+  }
+
+  #takeSnapshot(step: Extract<FollowStep, { kind: 'snapshot' }>): Taken {
+    const record = step.entries.find(entry => entry.kind === 'put' && entry.collection === clusters)
+    if (record === undefined)
+      return refuse('foreign', 'the store holds no record of the cluster: it is a new one, or not ours')
+    const outcome = this.#takeCluster(record, step.revision)
+    if (outcome.kind === 'refused') return outcome
+    const unreadable = new Set(step.unreadable.map(one => one.key))
+    const standing = new Set<InstanceId>()
+    let changed = outcome.kind === 'changed'
+    for (const entry of step.entries) {
+      if (entry.collection !== placements || entry.kind !== 'put') continue
+      const placed = placement.parse(entry.entry.value)
+      standing.add(placed.instance)
+      changed = this.#takePlacement(entry, unreadable) || changed
+    }
+    for (const [instance, order] of this.#orders) {
+      if (standing.has(instance) || isUnreadable(order, unreadable)) continue
+      this.#orders.delete(instance)
+      changed = true
+    }
+    this.#advance(step.revision)
+    return { kind: changed ? 'changed' : 'same' }
+  }
+
+  /** Whether this store is the one whose orders were obeyed so far. */
+  #takeCluster(change: Change, at: Revision): Taken {
+    if (change.kind === 'removed')
+      return refuse('foreign', 'the record of the cluster was taken out of the store')
+    const record = clusterRecord.parse(change.entry.value)
+    const known = this.#cluster
+    if (known !== undefined) {
+      if (record.uid !== known.uid)
+        return refuse(
+          'foreign',
+          `the store belongs to another cluster of this name (uid ${record.uid}, this host obeys ${known.uid})`,
+        )
+      if (record.epoch < known.epoch)
+        return refuse(
+          'behind',
+          `the store is older than the one obeyed so far (epoch ${record.epoch}, seen ${known.epoch})`,
+        )
+      if (record.epoch === known.epoch && compareRevisions(at, this.#head) < 0)
+        return refuse(
+          'behind',
+          `the store is behind what was seen of it (revision ${at}, seen ${this.#head})`,
+        )
+      // A restore says so by its epoch: its revisions count anew, and what they order is the newest there is.
+      if (record.epoch > known.epoch) this.#startAfresh()
+    }
+    const changed = JSON.stringify(known) !== JSON.stringify(record)
+    this.#cluster = record
+    return { kind: changed ? 'changed' : 'same' }
+  }
+
+  #startAfresh(): void {
+    this.#head = noRevision
+    for (const [instance, order] of this.#orders)
+      this.#orders.set(instance, { ...order, revision: noRevision, placement: noRevision })
+  }
+
+  #takePlacement(change: Change, unreadable: ReadonlySet<string>): boolean {
+    if (change.kind === 'removed') {
+      const { instance } = change.id as { instance: InstanceId } // the id of `placements`
+      const order = this.#orders.get(instance)
+      if (order === undefined || isUnreadable(order, unreadable)) return false
+      if (compareRevisions(change.revision, order.revision) <= 0) return false
+      return this.#orders.delete(instance)
+    }
+    const placed = placement.parse(change.entry.value)
+    const known = this.#orders.get(placed.instance)
+    if (known !== undefined && compareRevisions(change.entry.modified, known.revision) <= 0) return false
+    this.#orders.set(placed.instance, orderOf(placed, change.entry.created, change.entry.modified))
+    return true
+  }
+
+  #advance(to: Revision): void {
+    if (compareRevisions(to, this.#head) > 0) this.#head = to
+  }
+}
+
+const refuse = (store: Refused['store'], reason: string): Refused => ({ kind: 'refused', store, reason })
+
+/** Quiet stores speak up about once a second; several missed ones are trouble. */
+const freshMs = 5000
+
+const isUnreadable = (order: PlacedOrder, unreadable: ReadonlySet<string>): boolean =>
+  unreadable.has(
+    `${placements.name}/${placements.spell({ host: order.placed.host, instance: order.instance })}`,
+  )
+
+function orderOf(placed: Placement, created: Revision, modified: Revision): PlacedOrder {
+  return {
+    instance: placed.instance,
+    uid: placed.uid,
+    desired: placed.desired,
+    placement: created,
+    print: printOf(placed),
+    placed,
+    revision: modified,
+  }
+}
+
+function readSaved(
+  text: string,
+): { readonly saved: z.output<typeof savedOrders> } | { readonly problem: string } {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (error) {
+    return { problem: error instanceof Error ? error.message : String(error) }
+  }
+  const parsed = savedOrders.safeParse(json)
+  return parsed.success ? { saved: parsed.data } : { problem: z.prettifyError(parsed.error) }
+}

@@ -1,0 +1,304 @@
+/** Performing one decided action for one instance. Each may fail on its own and holds up nobody else. */
+import type { Action } from '@boxcar/core/instance/converge'
+import type { Clock } from '@boxcar/core/model/clock'
+import type { InstanceId } from '@boxcar/core/model/ids'
+import type { Template } from '@boxcar/core/model/spec'
+import type { Log } from '@boxcar/store/log'
+import { containerSpec, type HostFacts } from './container-spec.ts'
+import type { Containers } from './containers.ts'
+import type { ContainerId, CreateOutcome, Engine } from './engine/engine.ts'
+import type { Instance } from './instance.ts'
+import { type Asker, ask } from './probe/ask.ts'
+import { needsImage, planProbes } from './probe/plan.ts'
+import { Watch } from './probe/watch.ts'
+import type { PlacedOrder } from './state/orders.ts'
+import type { Templates } from './state/templates.ts'
+import type { Tell } from './tell.ts'
+
+export interface WorkContext {
+  readonly host: HostFacts
+  readonly engine: Engine
+  readonly asker: Asker
+  readonly clock: Clock
+  readonly log: Log
+  readonly containers: Containers
+  readonly templates: Templates
+  readonly tell: Tell
+  /** The first port of a service that a route leads to. */
+  readonly routedPort: (service: PlacedOrder['placed']['service']) => string | undefined
+  /** Something changed: look again. */
+  readonly changed: () => void
+}
+
+/** Starts the attempt: template, image, container, probes. Failures become back-off. */
+export async function start(
+  context: WorkContext,
+  instance: Instance,
+  order: PlacedOrder,
+  attempt: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const { engine, containers, templates } = context
+  const hasRun = instance.watch !== undefined || instance.exit !== undefined
+  instance.starting = 'starting'
+  context.changed()
+  const template = await templates.of(order)
+  if (signal.aborted) return
+  instance.attempt = attempt
+  const created = await create(context, instance, order, template, attempt, signal)
+  if (signal.aborted) return
+  if (created.kind === 'failed') return giveUp(context, instance, order, created.reason)
+  const { id } = created
+  containers.created({
+    id,
+    state: 'created',
+    instance: order.instance,
+    uid: order.uid,
+    print: order.print,
+    attempt,
+    graceMs: template.stop.grace,
+  })
+  const since = containers.moment()
+  const started = await engine.start(id)
+  if (started.kind !== 'started') {
+    const reason = started.kind === 'gone' ? 'its container was removed before it started' : started.reason
+    await engine.remove(id)
+    containers.removed(id)
+    return giveUp(context, instance, order, `it cannot be started: ${reason}`)
+  }
+  containers.started(id, since)
+  if (hasRun) {
+    instance.restarts += 1
+    context.tell({
+      ...about(order),
+      kind: 'instance-restarted',
+      message: `${order.instance} was started again (attempt ${attempt})`,
+    })
+  }
+  instance.notBefore = undefined
+  instance.reason = undefined
+  await beginWatch(context, instance, order, template, id, 'new')
+}
+
+/** Watches a container that an earlier run of the agent started. */
+export async function adopt(
+  context: WorkContext,
+  instance: Instance,
+  order: PlacedOrder,
+  container: ContainerId,
+): Promise<void> {
+  const template = await context.templates.of(order)
+  const seen = context.containers.get(container)
+  instance.attempt = Math.max(instance.attempt, seen?.attempt ?? 0)
+  instance.reason = undefined
+  const was = instance.wasReady(container) ? 'ready' : 'new'
+  await beginWatch(context, instance, order, template, container, was)
+  context.log.info({ instance: order.instance, container }, 'a running container was adopted')
+}
+
+/** Reads how a run ended, for people and for the back-off. */
+export async function examine(
+  context: WorkContext,
+  instance: Instance,
+  order: PlacedOrder,
+  container: ContainerId,
+): Promise<void> {
+  const { engine, clock, templates } = context
+  // What the spec says of back-off now matters the next time.
+  void templates.refreshBackoff(order)
+  const [detail, lines] = await Promise.all([engine.inspect(container), lastLines(context, container)])
+  const endedByProbe = instance.watch?.state.ended
+  instance.examined = container
+  if (detail === undefined) {
+    context.containers.removed(container)
+    instance.failed('its container was removed from outside', templates.backoffOf(order), clock.now())
+  } else {
+    const code = detail.exitCode ?? -1
+    instance.exit = { code, oomKilled: detail.oomKilled, at: detail.finishedAtMs ?? clock.wall() }
+    instance.lastLog = lines
+    const how = detail.oomKilled ? 'it was killed for want of memory' : `it ended with exit status ${code}`
+    const reason =
+      endedByProbe === undefined ? how : `its ${endedByProbe.kind} probe failed: ${endedByProbe.output}`
+    instance.attempt = Math.max(instance.attempt, context.containers.get(container)?.attempt ?? 0)
+    instance.failed(reason, templates.backoffOf(order), clock.now())
+  }
+  instance.watch?.stop()
+  context.tell({
+    ...about(order),
+    kind: 'instance-ended',
+    level: 'warning',
+    message: `${order.instance} does not run any more: ${instance.reason}`,
+  })
+}
+
+/** Ends a run that its probes gave up. */
+export async function end(
+  context: WorkContext,
+  instance: Instance,
+  container: ContainerId,
+  because: string,
+): Promise<void> {
+  instance.reason = because
+  const graceMs = Math.min(context.containers.get(container)?.graceMs ?? hungGraceMs, hungGraceMs)
+  await context.engine.stop(container, { graceMs })
+  context.containers.ended(container)
+}
+
+/** As ordered: all of its containers are stopped and removed. */
+export async function stop(
+  context: WorkContext,
+  instance: Instance,
+  containers: readonly ContainerId[],
+): Promise<void> {
+  instance.watch?.stop()
+  instance.watch = undefined
+  await Promise.all(containers.map(container => discard(context, container)))
+}
+
+/** Stops and removes one container, within the time that its generation gives it. */
+export async function discard({ engine, containers }: WorkContext, container: ContainerId): Promise<void> {
+  const seen = containers.get(container)
+  if (seen === undefined || seen.state === 'running')
+    await engine.stop(container, { graceMs: seen?.graceMs ?? hungGraceMs })
+  containers.ended(container)
+  await engine.remove(container)
+  containers.removed(container)
+}
+
+export async function tidy(
+  { engine, containers }: WorkContext,
+  ended: readonly ContainerId[],
+): Promise<void> {
+  for (const container of ended) {
+    await engine.remove(container)
+    containers.removed(container)
+  }
+}
+
+/** What an event about an instance says of it besides its sentence. */
+export function about(order: PlacedOrder): {
+  readonly project: string
+  readonly service: string
+  readonly instance: InstanceId
+  readonly generation: number
+} {
+  const [project = '', service = ''] = order.placed.service.split('/')
+  return { project, service, instance: order.instance, generation: order.placed.generation }
+}
+
+/** A process that its probes gave up gets no more than this, so that the next one answers soon. */
+const hungGraceMs = 3000
+
+type Created =
+  | { readonly kind: 'made'; readonly id: ContainerId }
+  | { readonly kind: 'failed'; readonly reason: string }
+
+async function create(
+  context: WorkContext,
+  instance: Instance,
+  order: PlacedOrder,
+  template: Template,
+  attempt: number,
+  signal: AbortSignal,
+): Promise<Created> {
+  const { engine } = context
+  const spec = containerSpec(context.host, order, template, attempt)
+  // Not by the signal: a container whose creation was given up would be made all the same, and be nobody's.
+  const first = await engine.create(spec)
+  if (first.kind !== 'image-missing') return read(first)
+  instance.starting = 'pulling'
+  context.changed()
+  const pulled = await engine.pull(order.placed.image, { signal })
+  if (pulled.kind === 'failed') {
+    if (instance.streak === 0)
+      context.tell({
+        ...about(order),
+        kind: 'pull-failed',
+        level: 'warning',
+        message: `${order.placed.image} cannot be pulled: ${pulled.reason}`,
+      })
+    return { kind: 'failed', reason: `its image cannot be pulled: ${pulled.reason}` }
+  }
+  instance.starting = 'starting'
+  context.changed()
+  return read(await engine.create(spec))
+}
+
+function read(outcome: CreateOutcome): Created {
+  switch (outcome.kind) {
+    case 'created':
+    case 'exists':
+      return { kind: 'made', id: outcome.id }
+    case 'name-taken':
+      return { kind: 'failed', reason: 'another container has its name' }
+    case 'image-missing':
+      return { kind: 'failed', reason: `its image is not here although it was pulled: ${outcome.reason}` }
+    case 'refused':
+      return { kind: 'failed', reason: `the engine refuses its container: ${outcome.reason}` }
+  }
+}
+
+function giveUp(context: WorkContext, instance: Instance, order: PlacedOrder, reason: string): void {
+  instance.watch?.stop()
+  instance.watch = undefined
+  instance.failed(reason, context.templates.backoffOf(order), context.clock.now())
+  context.log.warn({ instance: order.instance, reason }, 'an instance was not started')
+}
+
+async function beginWatch(
+  context: WorkContext,
+  instance: Instance,
+  order: PlacedOrder,
+  template: Template,
+  container: ContainerId,
+  was: 'new' | 'ready',
+): Promise<void> {
+  const health = needsImage(template) ? await context.engine.imageHealthcheck(order.placed.image) : undefined
+  const probing = planProbes({
+    template,
+    hostPorts: order.placed.ports,
+    routedPort: context.routedPort(order.placed.service),
+    imageHealthcheck: health?.healthcheck === undefined ? 'absent' : 'present',
+  })
+  let everReady = was === 'ready'
+  const watch: Watch = new Watch({
+    container,
+    probing,
+    was,
+    clock: context.clock,
+    ask: (question, signal) => ask(context.asker, container, question, signal),
+    onChange: () => {
+      if (!everReady && watch.state.ready) {
+        everReady = true
+        if (instance.attempt <= 1)
+          context.tell({ ...about(order), kind: 'instance-ready', message: `${order.instance} is ready` })
+      }
+      context.changed()
+    },
+  })
+  instance.watchBy(watch)
+}
+
+/** Best effort: a log that does not come in time is not waited for. */
+async function lastLines({ engine, clock }: WorkContext, container: ContainerId): Promise<readonly string[]> {
+  const lines: string[] = []
+  const end = new AbortController()
+  const read = async () => {
+    for await (const { line } of engine.logs(container, { tail: logLines, signal: end.signal }))
+      lines.push(line.slice(0, logWidth))
+  }
+  try {
+    await Promise.race([read(), clock.sleep(logMs, end.signal)])
+  } catch {
+    // Evidence is no reason to fail.
+  } finally {
+    end.abort()
+  }
+  return lines.slice(-logLines)
+}
+
+const logLines = 20
+const logWidth = 200
+const logMs = 300
+
+export type WorkKind = Exclude<Action['kind'], 'interrupt' | 'confirm' | 'forget'>

@@ -1,0 +1,162 @@
+/**
+ * Events as a stream that can be taken up again. An event's id is the revision that wrote it and its place among the events
+ * of that revision, so two servers give one event one id, and `Last-Event-ID` says exactly what a reader has.
+ */
+import type { ClusterEvent } from '@boxcar/core/model/event'
+import { byId } from '@boxcar/core/model/ids'
+import { type EventId, events } from '@boxcar/store/keys'
+import { compareRevisions, type Entry, type Revision } from '@boxcar/store/store'
+import type { ApiDeps } from './deps.ts'
+import type { EventView } from './views.ts'
+
+export interface EventAsk {
+  readonly after: EventPlace | undefined
+  /** How many recent ones come first; without it, none. */
+  readonly tail: number
+  readonly follow: boolean
+  readonly wanted: (event: EventView) => boolean
+  readonly signal: AbortSignal
+}
+
+export interface EventPlace {
+  readonly revision: Revision
+  readonly index: number
+}
+
+export type StreamStep =
+  | { readonly kind: 'event'; readonly event: EventView }
+  | { readonly kind: 'reset' }
+  /** Nothing to tell for a while; keeps the connection awake. */
+  | { readonly kind: 'beat' }
+
+export const beatMs = 10_000
+
+const placeText = /^([1-9]\d{0,19})\.(\d{1,5})$/
+
+/** The place that an id spells, or nothing where it spells none. */
+export function parsePlace(text: string): EventPlace | undefined {
+  const match = placeText.exec(text)
+  return match?.[1] === undefined ? undefined : { revision: match[1] as Revision, index: Number(match[2]) }
+}
+
+type EventEntry = Entry<EventId, ClusterEvent>
+
+/** Throws StoreUnavailable where it cannot begin. */
+export async function* eventSteps(deps: ApiDeps, ask: EventAsk): AsyncGenerator<StreamStep> {
+  if (ask.after !== undefined) {
+    const { revision, index } = ask.after
+    // The rest of the reader's own revision, and then everything after it.
+    const { entries } = await deps.store.list(events)
+    const rest = entries.filter(entry => entry.modified === revision)
+    yield* told(placed(rest).slice(index + 1), ask)
+    const end = yield* followed(deps, ask, revision)
+    if (end !== 'compacted') return
+    yield { kind: 'reset' }
+  }
+  if (!ask.follow) {
+    const { entries } = await deps.store.list(events)
+    yield* told(recent(entries, ask), ask)
+    return
+  }
+  yield* followed(deps, ask, undefined)
+}
+
+/** The last ones that are wanted, oldest first. After a reset the reader has nothing: all of them. */
+function recent(entries: readonly EventEntry[], ask: EventAsk): readonly EventView[] {
+  const all = placed(entries).filter(ask.wanted)
+  return ask.after !== undefined ? all : ask.tail === 0 ? [] : all.slice(-ask.tail)
+}
+
+function* told(list: readonly EventView[], ask: EventAsk): Generator<StreamStep> {
+  for (const event of list) if (ask.wanted(event)) yield { kind: 'event', event }
+}
+
+async function* followed(
+  deps: ApiDeps,
+  ask: EventAsk,
+  since: Revision | undefined,
+): AsyncGenerator<StreamStep, 'ended' | 'compacted'> {
+  const stop = new AbortController()
+  const signal = AbortSignal.any([ask.signal, stop.signal])
+  const steps = deps.store
+    .follow([{ collection: events }], { signal, ...(since === undefined ? {} : { since }) })
+    [Symbol.asyncIterator]()
+  let next = steps.next()
+  let snapshots = 0
+  try {
+    while (!signal.aborted) {
+      const step = await orBeat(deps, next, signal)
+      if (step === 'beat') {
+        yield { kind: 'beat' }
+        if (!ask.follow) return 'ended'
+        continue
+      }
+      if (step.done === true) return 'ended'
+      next = steps.next()
+      const { value } = step
+      if (value.kind === 'compacted') return 'compacted'
+      if (value.kind === 'quiet') {
+        // Everything up to now was told.
+        if (!ask.follow) return 'ended'
+        continue
+      }
+      const changes = value.kind === 'snapshot' ? value.entries : value.changes
+      const entries = changes.flatMap(change => (change.kind === 'put' ? [change.entry as EventEntry] : []))
+      if (value.kind === 'snapshot') {
+        snapshots += 1
+        // Another snapshot means that history was lost on the way.
+        if (since !== undefined || snapshots > 1) {
+          yield { kind: 'reset' }
+          yield* told(placed(entries), ask)
+        } else yield* told(recent(entries, ask), ask)
+      } else yield* told(placed(entries), ask)
+    }
+    return 'ended'
+  } finally {
+    stop.abort()
+    // It ends by the signal; what it was about to say is nobody's any more.
+    void next.catch(() => {})
+  }
+}
+
+async function orBeat<Step>(deps: ApiDeps, next: Promise<Step>, signal: AbortSignal): Promise<Step | 'beat'> {
+  const told = new AbortController()
+  const beat = deps.clock.sleep(beatMs, AbortSignal.any([signal, told.signal])).then((): 'beat' => 'beat')
+  try {
+    return await Promise.race([next, beat])
+  } finally {
+    told.abort()
+  }
+}
+
+/** In the order of revisions; within one, by key: the same on every server. */
+function placed(entries: readonly EventEntry[]): readonly EventView[] {
+  const sorted = [...entries].sort(
+    (a, b) => compareRevisions(a.modified, b.modified) || byId(events.spell(a.id), events.spell(b.id)),
+  )
+  let index = -1
+  let last: Revision | undefined
+  return sorted.map(({ modified, value }) => {
+    index = modified === last ? index + 1 : 0
+    last = modified
+    return viewOf(value, `${modified}.${index}`)
+  })
+}
+
+const optional = ['term', 'actor', 'project', 'service', 'host', 'instance'] as const
+
+function viewOf(value: ClusterEvent, id: string): EventView {
+  const view: EventView = {
+    id,
+    at: value.at,
+    kind: value.kind,
+    message: value.message,
+    level: value.level,
+    writer: value.writer,
+  }
+  for (const field of optional) if (value[field] !== undefined) view[field] = value[field]
+  if (value.generation !== undefined) view.generation = value.generation
+  const requestId = value['requestId']
+  if (typeof requestId === 'string') view.requestId = requestId
+  return view
+}

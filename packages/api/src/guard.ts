@@ -1,0 +1,56 @@
+/** Who may ask at all: checked before anything of a request is looked at. */
+import { isIP } from 'node:net'
+import { sameText } from '@boxcar/store/agent-token'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { refuse } from './problem.ts'
+
+/** Says nothing of the cluster, or what a probe must know without a secret. */
+const open = new Set(['/livez', '/readyz', '/version', '/openapi.json', '/docs'])
+
+export function guardCaller(
+  token: string | undefined,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply | undefined {
+  if (hostHeaders(request) !== 1)
+    return refuse(reply, 'unreadable-request', { detail: 'a request has exactly one Host header' })
+  const path = request.url.split('?')[0] ?? ''
+  if (token === undefined) return guardBrowser(request, reply)
+  if (open.has(path)) return undefined
+  const presented = /^Bearer +([\x21-\x7e]+)$/i.exec(request.headers.authorization ?? '')?.[1]
+  if (presented !== undefined && sameText(presented, token)) return undefined
+  return refuse(reply, 'unauthorised', {
+    detail:
+      presented === undefined
+        ? 'this server asks for a token: Authorization: Bearer …'
+        : 'the token is not the one of this server',
+    next: 'set BOXCAR_TOKEN, or give --token-file',
+  })
+}
+
+function hostHeaders(request: FastifyRequest): number {
+  const { rawHeaders } = request.raw
+  // A request made in process has no raw headers; it never was on a wire.
+  if (rawHeaders === undefined || rawHeaders.length === 0) return 1
+  return rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
+}
+
+/**
+ * Without a token, being on this machine is what lets a caller in, and so a web page in a browser here must not: neither one
+ * that posts to another origin, nor one whose name was made to point here.
+ */
+function guardBrowser(request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
+  const host = request.headers.host ?? ''
+  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
+  if (name.includes('.') && isIP(name) === 0)
+    return refuse(reply, 'foreign-origin', {
+      detail: 'without a token this server answers only where it is called by its IP address or as localhost',
+      next: 'use its address, or start the server with --token-file',
+    })
+  const { origin } = request.headers
+  if (origin !== undefined && origin !== `http://${host}` && request.method !== 'GET')
+    return refuse(reply, 'foreign-origin', {
+      detail: 'a page of another origin may not change anything here',
+    })
+  return undefined
+}

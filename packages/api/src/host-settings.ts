@@ -1,0 +1,171 @@
+/** What operators do to hosts: keep work off them, empty them, label them, forget them. */
+import type { HostSettings } from '@boxcar/core/model/host'
+import type { HostId } from '@boxcar/core/model/ids'
+import { absent, put, remove, unchanged } from '@boxcar/store/collection'
+import { hostSettingsOf, hosts, presences } from '@boxcar/store/keys'
+import type { ApiDeps } from './deps.ts'
+import type { Picture } from './picture.ts'
+import type { Refusal } from './refusal.ts'
+import type { HostView } from './views.ts'
+import { plural } from './words.ts'
+import { type Author, type Tried, writing } from './writing.ts'
+
+export type HostChange =
+  | { readonly kind: 'cordon'; readonly why: string }
+  /** Takes work again: ends a drain too. */
+  | { readonly kind: 'uncordon' }
+  | { readonly kind: 'drain'; readonly why: string }
+  | { readonly kind: 'cancel-drain' }
+  /** `null` takes a label away. */
+  | { readonly kind: 'label'; readonly labels: Readonly<Record<string, string | null>> }
+
+export type HostOutcome = { readonly kind: 'host'; readonly host: HostView } | Refusal
+export type RemoveOutcome = { readonly kind: 'removed' } | Refusal
+
+export class HostActions {
+  readonly #deps: ApiDeps
+  readonly #picture: Picture
+
+  constructor(deps: ApiDeps, picture: Picture) {
+    this.#deps = deps
+    this.#picture = picture
+  }
+
+  async change(id: HostId, change: HostChange, author: Author): Promise<HostOutcome> {
+    const { store, clock, events } = this.#deps
+    return writing<HostOutcome>(this.#deps, async (): Promise<Tried<HostOutcome>> => {
+      const [record, settings] = await Promise.all([store.get(hosts, id), store.get(hostSettingsOf, id)])
+      if (record === undefined) return { kind: 'answer', answer: noHost(id) }
+      const before: HostSettings = settings?.value ?? { labels: {} }
+      const after = changed(before, change, { by: author.actor, at: clock.wall() })
+      const show = (): HostOutcome => {
+        const host = this.#picture.host(id)
+        return host === undefined ? noHost(id) : { kind: 'host', host }
+      }
+      if (JSON.stringify(after) === JSON.stringify(before)) return { kind: 'answer', answer: show() }
+      return {
+        kind: 'commit',
+        transaction: {
+          guards: [
+            settings === undefined
+              ? absent(hostSettingsOf, id)
+              : unchanged(hostSettingsOf, id, settings.modified),
+          ],
+          writes: [
+            // Never removed while the host is known: the leader's guard sees writes and no deletions.
+            put(hostSettingsOf, id, { ...after, requestId: author.requestId }),
+            events.write({
+              kind: `host-${change.kind}`,
+              message: `${author.actor} ${storyOf(id, change)}`,
+              actor: author.actor,
+              requestId: author.requestId,
+              host: id,
+            }),
+          ],
+        },
+        done: show,
+        wasDone: async () => {
+          const entry = await store.get(hostSettingsOf, id)
+          return entry?.value['requestId'] === author.requestId ? entry.modified : undefined
+        },
+      }
+    })
+  }
+
+  /** Forgets a host that is gone for good. One that is there registers again, so it is refused. */
+  async remove(id: HostId, author: Author): Promise<RemoveOutcome> {
+    const { store, events } = this.#deps
+    return writing<RemoveOutcome>(this.#deps, async (): Promise<Tried<RemoveOutcome>> => {
+      const [record, present, settings] = await Promise.all([
+        store.get(hosts, id),
+        store.get(presences, id),
+        store.get(hostSettingsOf, id),
+      ])
+      if (record === undefined) return { kind: 'answer', answer: noHost(id) }
+      if (present !== undefined)
+        return {
+          kind: 'answer',
+          answer: {
+            kind: 'wrong-state',
+            words: `host ${id} is there and runs ${plural(this.#picture.runningOn(id).length, 'instance')}; stop its agent first`,
+            next: `boxcar host drain ${id}`,
+          },
+        }
+      return {
+        kind: 'commit',
+        transaction: {
+          guards: [unchanged(hosts, id, record.modified), absent(presences, id)],
+          writes: [
+            remove(hosts, id),
+            ...(settings === undefined ? [] : [remove(hostSettingsOf, id)]),
+            events.write({
+              kind: 'host-removed',
+              message: `${author.actor} removed host ${id}`,
+              actor: author.actor,
+              requestId: author.requestId,
+              host: id,
+            }),
+          ],
+        },
+        done: () => ({ kind: 'removed' }),
+        wasDone: async () => {
+          const listing = await store.list(hosts)
+          return listing.entries.some(e => e.id === id) ? undefined : listing.revision
+        },
+      }
+    })
+  }
+}
+
+const noHost = (id: HostId): Refusal => ({ kind: 'absent', what: `host ${id}` })
+
+function changed(
+  before: HostSettings,
+  change: HostChange,
+  said: { readonly by: string; readonly at: number },
+): HostSettings {
+  const { cordon, drain, ...rest } = before
+  const kept = {
+    ...rest,
+    ...(cordon === undefined ? {} : { cordon }),
+    ...(drain === undefined ? {} : { drain }),
+  }
+  switch (change.kind) {
+    case 'cordon':
+      return cordon?.why === change.why ? before : { ...kept, cordon: { ...said, why: change.why } }
+    case 'uncordon':
+      return rest
+    case 'drain':
+      return drain === undefined ? { ...kept, drain: { ...said, why: change.why } } : before
+    case 'cancel-drain': {
+      const { drain: _ended, ...still } = kept
+      return still
+    }
+    case 'label': {
+      const labels = { ...before.labels }
+      for (const [key, value] of Object.entries(change.labels)) {
+        if (value === null) delete labels[key]
+        else labels[key] = value
+      }
+      return { ...kept, labels }
+    }
+  }
+}
+
+function storyOf(id: HostId, change: HostChange): string {
+  const because = (why: string) => (why === '' ? '' : `: ${why}`)
+  switch (change.kind) {
+    case 'cordon':
+      return `cordoned host ${id}${because(change.why)}`
+    case 'uncordon':
+      return `lets host ${id} take work again`
+    case 'drain':
+      return `drains host ${id}${because(change.why)}`
+    case 'cancel-drain':
+      return `ended the drain of host ${id}`
+    case 'label':
+      return `labelled host ${id}: ${Object.entries(change.labels)
+        .map(([key, value]) => (value === null ? `${key} removed` : `${key}=${value}`))
+        .join(', ')}`
+  }
+}

@@ -1,0 +1,162 @@
+/** What people ask of a rollout. The leader acts on it; the call waits for that. */
+import { elapsed } from '@boxcar/core/model/clock'
+import { type GenerationNumber, type ServiceName, serviceParts } from '@boxcar/core/model/ids'
+import type { Rollout } from '@boxcar/core/model/rollout'
+import type { Intent } from '@boxcar/core/model/service'
+import { created, put } from '@boxcar/store/collection'
+import { generations, intents, rollouts, specs } from '@boxcar/store/keys'
+import type { Entry } from '@boxcar/store/store'
+import type { ApiDeps } from './deps.ts'
+import type { Picture } from './picture.ts'
+import type { Refusal } from './refusal.ts'
+import type { RolloutView } from './views.ts'
+import { type Author, type Tried, writing } from './writing.ts'
+
+export type IntentAsk =
+  | { readonly kind: 'undo'; readonly to: number | undefined }
+  | { readonly kind: 'abort' }
+
+export type IntentOutcome =
+  /** The leader has acted. */
+  | { readonly kind: 'done'; readonly rollout: RolloutView }
+  /** It has not yet; the intent stands. */
+  | { readonly kind: 'asked'; readonly rollout: RolloutView }
+  | Refusal
+
+/** How long a call waits for the leader. */
+const actMs = 10_000
+
+export class Intents {
+  readonly #deps: ApiDeps
+  readonly #picture: Picture
+
+  constructor(deps: ApiDeps, picture: Picture) {
+    this.#deps = deps
+    this.#picture = picture
+  }
+
+  async ask(name: ServiceName, ask: IntentAsk, author: Author): Promise<IntentOutcome> {
+    const { store, chance, clock, events } = this.#deps
+    const id = chance.id()
+    let before: Entry<ServiceName, Rollout> | undefined
+    const asked = await writing<{ readonly kind: 'written' }>(
+      this.#deps,
+      async (): Promise<Tried<{ readonly kind: 'written' }>> => {
+        const [spec, rollout] = await Promise.all([store.get(specs, name), store.get(rollouts, name)])
+        if (spec === undefined) return { kind: 'answer', answer: { kind: 'absent', what: `service ${name}` } }
+        const kept = await store.list(generations, name)
+        const record = rollout?.value.uid === spec.value.uid ? rollout.value : undefined
+        const numbers = kept.entries.filter(g => g.value.uid === spec.value.uid).map(g => g.value.number)
+        const refusal = impossible(name, ask, record, spec.value.generation, numbers)
+        if (refusal !== undefined) return { kind: 'answer', answer: refusal }
+        before = rollout
+        const intent: Intent = {
+          id,
+          uid: spec.value.uid,
+          kind: ask.kind,
+          ...(ask.kind === 'undo' && ask.to !== undefined ? { to: ask.to as GenerationNumber } : {}),
+          by: author.actor,
+          at: clock.wall(),
+          requestId: author.requestId,
+        }
+        return {
+          kind: 'commit',
+          transaction: {
+            guards: [created(specs, name, spec.created)],
+            writes: [
+              put(intents, { service: name, id }, intent),
+              events.write({
+                kind: `${ask.kind}-asked`,
+                message: `${author.actor} asked to ${wordsOf(ask)} of ${name}`,
+                actor: author.actor,
+                requestId: author.requestId,
+                project: serviceParts(name).project,
+                service: name,
+              }),
+            ],
+          },
+          done: () => ({ kind: 'written' }),
+          wasDone: async () => (await store.get(intents, { service: name, id }))?.modified,
+        }
+      },
+    )
+    return asked.kind === 'written' ? this.#wait(name, id, before) : asked
+  }
+
+  async #wait(
+    name: ServiceName,
+    id: string,
+    before: Entry<ServiceName, Rollout> | undefined,
+  ): Promise<IntentOutcome> {
+    const { mirror, clock, signal } = this.#deps
+    const from = clock.now()
+    for (;;) {
+      const { changes } = mirror
+      const acted = !mirror.of(intents).has(intents.spell({ service: name, id }))
+      const rollout = this.#picture.rollout(name)
+      if (rollout === undefined) return { kind: 'absent', what: `service ${name}` }
+      if (acted)
+        return mirror.get(rollouts, name)?.modified === before?.modified
+          ? {
+              kind: 'wrong-state',
+              words: `the leader found nothing to do: ${rollout.words}`,
+              next: `boxcar events --service ${name}`,
+            }
+          : { kind: 'done', rollout }
+      const left = actMs - elapsed(from, clock.now())
+      if (left <= 0 || signal.aborted) return { kind: 'asked', rollout }
+      await mirror.changedSince(changes, left, signal)
+    }
+  }
+}
+
+/** What can be said at once; the leader has the last word. */
+function impossible(
+  name: ServiceName,
+  ask: IntentAsk,
+  rollout: Rollout | undefined,
+  asked: GenerationNumber,
+  kept: readonly GenerationNumber[],
+): Refusal | undefined {
+  const phase = rollout?.now
+  const moving =
+    phase === undefined ||
+    phase.phase === 'resolving' ||
+    phase.phase === 'warming' ||
+    rollout?.asked !== asked
+  if (ask.kind === 'abort')
+    return moving && phase?.phase !== 'draining'
+      ? undefined
+      : {
+          kind: 'wrong-state',
+          words: `no rollout of ${name} is under way`,
+          next: `boxcar rollout status ${name}`,
+        }
+  if (ask.to !== undefined && !kept.includes(ask.to as GenerationNumber))
+    return {
+      kind: 'invalid',
+      faults: [
+        {
+          pointer: '/to',
+          code: 'not_found',
+          message: `no generation ${ask.to} of ${name} is kept`,
+          got: String(ask.to),
+          allowed: [...kept].sort((a, b) => a - b).map(String),
+        },
+      ],
+    }
+  if (moving) return undefined
+  const live = phase.phase === 'settled' || phase.phase === 'draining' ? phase.live : phase.stable
+  if (ask.to !== undefined && ask.to === live)
+    return { kind: 'wrong-state', words: `generation ${ask.to} of ${name} answers already` }
+  if (ask.to === undefined && live === undefined)
+    return { kind: 'wrong-state', words: `no generation of ${name} answers, so there is nothing to undo` }
+  return undefined
+}
+
+const wordsOf = (ask: IntentAsk) =>
+  ask.kind === 'abort'
+    ? 'abort the rollout'
+    : ask.to === undefined
+      ? 'undo the last deploy'
+      : `go back to generation ${ask.to}`

@@ -1,0 +1,678 @@
+/**
+ * What the API shows, made from the mirror: records in, views out. Nothing is fetched and nothing is decided here, so any
+ * server answers any read, also while the store is away.
+ */
+import {
+  byId,
+  type HostId,
+  type InstanceId,
+  placeOf,
+  type ServiceName,
+  serviceParts,
+} from '@boxcar/core/model/ids'
+import type { Placement } from '@boxcar/core/model/placement'
+import type { Report } from '@boxcar/core/model/report'
+import type { Rejection, Rollout } from '@boxcar/core/model/rollout'
+import type { GenerationRecord, SpecRecord } from '@boxcar/core/model/service'
+import type { Pending } from '@boxcar/core/placement/obstacle'
+import {
+  type GenerationId,
+  generations,
+  type HostInstance,
+  hostSettingsOf,
+  hosts,
+  pendings,
+  placements,
+  presences,
+  reports,
+  rollouts,
+  routeAcks,
+  routes,
+  specs,
+} from '@boxcar/store/keys'
+import type { Mirror } from '@boxcar/store/mirror'
+import { compareRevisions, type Entry } from '@boxcar/store/store'
+import { standing } from './decide/generation.ts'
+import { Grouped } from './grouped.ts'
+import type {
+  GenerationView,
+  HostView,
+  InstanceView,
+  ProjectView,
+  RolloutView,
+  RouteView,
+  ServiceView,
+  WhyView,
+} from './views.ts'
+import { fixFor, obstacleWords, plural, rejectionWords, rolloutWords } from './words.ts'
+
+type PlacementEntry = Entry<HostInstance, Placement>
+type GenerationEntry = Entry<GenerationId, GenerationRecord>
+
+export class Picture {
+  readonly #mirror: Mirror
+  readonly #cluster: string
+  readonly #placed: Grouped<HostInstance, Placement, ServiceName>
+  readonly #placedOn: Grouped<HostInstance, Placement, HostId>
+  readonly #kept: Grouped<GenerationId, GenerationRecord, ServiceName>
+
+  constructor(mirror: Mirror, cluster: string) {
+    this.#mirror = mirror
+    this.#cluster = cluster
+    this.#placed = new Grouped(mirror, placements, id => placeOf(id.instance).service)
+    this.#placedOn = new Grouped(mirror, placements, id => id.host)
+    this.#kept = new Grouped(mirror, generations, id => id.service)
+  }
+
+  projects(): readonly ProjectView[] {
+    const found = new Map<string, { services: number; instances: number }>()
+    for (const name of this.#names()) {
+      const { project } = serviceParts(name)
+      const counts = found.get(project) ?? { services: 0, instances: 0 }
+      counts.services += 1
+      counts.instances += this.#placed.count(name)
+      found.set(project, counts)
+    }
+    return [...found].sort(([a], [b]) => byId(a, b)).map(([name, counts]) => ({ name, ...counts }))
+  }
+
+  services(project?: string): readonly ServiceView[] {
+    return this.#names()
+      .filter(name => project === undefined || serviceParts(name).project === project)
+      .flatMap(name => this.service(name) ?? [])
+  }
+
+  /** None: nobody asked for it, and nothing of it is left. */
+  service(name: ServiceName): ServiceView | undefined {
+    const spec = this.#mirror.of(specs).get(name)
+    return spec === undefined ? this.#leaving(name) : this.#asked(name, spec)
+  }
+
+  #asked(name: ServiceName, spec: Entry<ServiceName, SpecRecord>): ServiceView {
+    const { value } = spec
+    const rollout = this.#rolloutOf(name, spec)
+    const live = rollout.counts.find(c => c.generation === rollout.live)
+    const ready = live?.ready ?? 0
+    const pending = this.#pendingOf(name, value.uid)
+    return {
+      cluster: this.#cluster,
+      ...namesOf(name),
+      uid: value.uid,
+      revision: spec.modified,
+      spec: value.text,
+      generation: value.generation,
+      image: value.spec.image,
+      replicas: value.replicas,
+      ready,
+      ...statusOf(rollout, value.replicas, ready, pending),
+      rollout,
+      by: value.by,
+      at: value.at,
+    }
+  }
+
+  /** A deleted service whose instances are still being stopped. */
+  #leaving(name: ServiceName): ServiceView | undefined {
+    const left = this.#placementsOf(name)
+    const record = this.#mirror.of(rollouts).get(name)
+    const uid = record?.value.uid ?? left[0]?.value.uid
+    if (uid === undefined) return undefined
+    const generation = this.#generationsOf(name)
+      .filter(g => g.value.uid === uid)
+      .at(-1)
+    const number = record?.value.asked ?? generation?.value.number ?? left[0]?.value.generation ?? 1
+    const counts = this.#countsOf(name, uid, undefined, 0)
+    return {
+      cluster: this.#cluster,
+      ...namesOf(name),
+      uid,
+      revision: record?.modified ?? left[0]?.modified ?? '0',
+      spec: { name: serviceParts(name).short, ...generation?.value.text },
+      generation: number,
+      image: generation?.value.template.image ?? left[0]?.value.image ?? '',
+      replicas: 0,
+      ready: 0,
+      status: 'deleting',
+      reason: `it was deleted; ${plural(left.length, 'instance')} still to stop`,
+      rollout: {
+        service: name,
+        phase: 'settled',
+        words: 'it was deleted',
+        outcome: 'under-way',
+        asked: number,
+        shares: [],
+        counts,
+        images: { ...record?.value.images },
+      },
+      by: generation?.value.by ?? '',
+      at: generation?.value.at ?? 0,
+    }
+  }
+
+  rollout(name: ServiceName): RolloutView | undefined {
+    const spec = this.#mirror.of(specs).get(name)
+    return spec === undefined ? undefined : this.#rolloutOf(name, spec)
+  }
+
+  rollouts(): readonly RolloutView[] {
+    return [...this.#mirror.of(specs).values()]
+      .sort((a, b) => byId(a.id, b.id))
+      .map(entry => this.#rolloutOf(entry.id, entry))
+  }
+
+  #rolloutOf(name: ServiceName, spec: Entry<ServiceName, SpecRecord>): RolloutView {
+    const { uid, generation: asked, replicas } = spec.value
+    const stored = this.#mirror.of(rollouts).get(name)?.value
+    // A record of an earlier service of the same name says nothing about this one.
+    const record = stored?.uid === uid ? stored : undefined
+    const counts = this.#countsOf(name, uid, record, replicas, asked)
+    const moving = counts.find(c => c.role === 'next') ?? counts.find(c => c.role === 'live')
+    const seen = { ready: moving?.ready ?? 0, wanted: moving?.wanted ?? replicas }
+    const words = rolloutWords(record, asked, seen)
+    if (record === undefined)
+      return {
+        service: name,
+        phase: 'accepted',
+        words,
+        outcome: 'under-way',
+        asked,
+        shares: [],
+        counts,
+        images: {},
+      }
+    const { now } = record
+    const accepted = record.asked !== asked && now.phase !== 'draining'
+    const sameAs = record.same[String(asked)]
+    const rejection = lastRejection(record, asked)
+    const waits = now.phase === 'resolving' || now.phase === 'warming'
+    const route = this.#mirror.of(routes).get(name)?.value
+    const outcome = outcomeOf(record, asked)
+    return {
+      service: name,
+      phase: accepted ? 'accepted' : now.phase,
+      words,
+      outcome,
+      asked,
+      ...namedIn(record),
+      ...(sameAs === undefined ? {} : { sameAs }),
+      ...(rejection === undefined || outcome !== 'rejected' ? {} : { rejection }),
+      shares: (route?.uid === uid ? route.backings : [])
+        .filter(b => b.share > 0)
+        .map(b => ({ generation: b.generation, percent: b.share / 10 })),
+      counts,
+      images: { ...record.images },
+      since: record.since,
+      ...(waits ? { deadline: record.since + spec.value.spec.rollout.progressDeadline } : {}),
+    }
+  }
+
+  #countsOf(
+    name: ServiceName,
+    uid: string,
+    record: Rollout | undefined,
+    replicas: number,
+    asked?: number,
+  ): RolloutView['counts'] {
+    const counts = new Map<number, RolloutView['counts'][number]>()
+    const countOf = (generation: number) => {
+      const role = roleOf(record, generation, asked)
+      const wanted = role === 'live' || role === 'next' ? replicas : 0
+      const known = counts.get(generation) ?? {
+        generation,
+        role,
+        wanted,
+        ready: 0,
+        starting: 0,
+        failing: 0,
+        stopping: 0,
+      }
+      counts.set(generation, known)
+      return known
+    }
+    const named = record === undefined ? {} : namedIn(record)
+    for (const generation of [named.next, named.live, record === undefined ? asked : undefined])
+      if (generation !== undefined) countOf(generation)
+    for (const entry of this.#placementsOf(name)) {
+      if (entry.value.uid !== uid) continue
+      const count = countOf(entry.value.generation)
+      if (count.role === 'warm' || count.role === 'old') count.wanted += entry.value.desired === 'run' ? 1 : 0
+      count[this.#doing(entry)] += 1
+    }
+    return [...counts.values()].sort((a, b) => a.generation - b.generation)
+  }
+
+  #doing(entry: PlacementEntry): 'ready' | 'starting' | 'failing' | 'stopping' {
+    if (entry.value.desired === 'stop') return 'stopping'
+    const state = this.#reportOf(entry)?.state
+    switch (state) {
+      case 'ready':
+        return this.#mirror.of(presences).has(entry.id.host) ? 'ready' : 'failing'
+      case 'backoff':
+      case 'stopping':
+      case 'stopped':
+        return 'failing'
+      default:
+        return 'starting'
+    }
+  }
+
+  generations(name: ServiceName): readonly GenerationView[] {
+    const spec = this.#mirror.of(specs).get(name)
+    const stored = this.#mirror.of(rollouts).get(name)?.value
+    const uid = spec?.value.uid ?? stored?.uid
+    const record = stored?.uid === uid ? stored : undefined
+    return this.#generationsOf(name)
+      .filter(g => g.value.uid === uid)
+      .map(g => generationView(g.value, record, spec?.value.generation))
+      .reverse()
+  }
+
+  /** Of a service, of a project, or of one host. In order of their ids. */
+  instances(of: { readonly service: ServiceName } | { readonly project: string }): readonly InstanceView[] {
+    if ('service' in of) return this.#placementsOf(of.service).map(entry => this.#instance(entry))
+    return [...this.#placed.groups()]
+      .filter(name => serviceParts(name).project === of.project)
+      .sort(byId)
+      .flatMap(name => this.#placementsOf(name).map(entry => this.#instance(entry)))
+  }
+
+  /** Where it runs; while it moves off a lost host, where it shall run. */
+  instance(id: InstanceId, service: ServiceName): InstanceView | undefined {
+    const all = this.#placementsOf(service).filter(entry => entry.id.instance === id)
+    const entry = all.find(e => e.value.desired === 'run') ?? all[0]
+    return entry === undefined ? undefined : this.#instance(entry)
+  }
+
+  #instance(entry: PlacementEntry): InstanceView {
+    const { value, id } = entry
+    const seen = this.#reportOf(entry)
+    const spec = this.#mirror.of(specs).get(value.service)?.value
+    const stored = this.#mirror.of(rollouts).get(value.service)?.value
+    const record = stored?.uid === value.uid ? stored : undefined
+    const host = this.#mirror.of(hosts).get(id.host)?.value
+    return {
+      id: id.instance,
+      project: serviceParts(value.service).project,
+      service: value.service,
+      generation: value.generation,
+      slot: value.slot,
+      role: roleOf(record, value.generation, spec?.uid === value.uid ? spec.generation : undefined),
+      host: id.host,
+      ...(host === undefined ? {} : { address: host.address }),
+      hostState: host === undefined ? 'removed' : this.#hostState(id.host),
+      desired: value.desired,
+      because: value.because,
+      state: seen?.state ?? 'assigned',
+      ...(seen?.reason === undefined ? {} : { reason: seen.reason }),
+      attempt: seen?.attempt ?? 0,
+      restarts: seen?.restarts ?? 0,
+      ...(seen?.exit === undefined ? {} : { exit: seen.exit }),
+      ...(seen?.probe === undefined ? {} : { probe: seen.probe }),
+      ...(seen?.lastLog === undefined ? {} : { lastLog: seen.lastLog }),
+      ...(seen?.container === undefined ? {} : { container: seen.container }),
+      ...(seen === undefined ? {} : { since: seen.since }),
+      image: value.image,
+      cpuMilli: value.cpuMilli,
+      memoryMiB: value.memoryMiB,
+      ports: { ...value.ports },
+    }
+  }
+
+  hosts(): readonly HostView[] {
+    return [...this.#mirror.of(hosts).keys()].sort(byId).flatMap(id => this.host(id as HostId) ?? [])
+  }
+
+  host(id: HostId): HostView | undefined {
+    const record = this.#mirror.of(hosts).get(id)?.value
+    if (record === undefined) return undefined
+    const settings = this.#mirror.of(hostSettingsOf).get(id)?.value
+    const placed = this.#placedOn.of(id)
+    const used = placed.reduce(
+      (sum, { value }) => ({
+        cpuMilli: sum.cpuMilli + value.cpuMilli,
+        memoryMiB: sum.memoryMiB + value.memoryMiB,
+      }),
+      { cpuMilli: 0, memoryMiB: 0 },
+    )
+    const state = this.#hostState(id)
+    const reason = hostReason(state, record.engine.reason, settings)
+    const ack = this.#mirror.of(routeAcks).get(id)?.value
+    return {
+      cluster: this.#cluster,
+      id,
+      state,
+      ...(reason === undefined ? {} : { reason }),
+      present: this.#mirror.of(presences).has(id),
+      address: record.address,
+      agentPort: record.agentPort,
+      capacity: { ...record.capacity },
+      used,
+      free: {
+        cpuMilli: Math.max(0, record.capacity.cpuMilli - used.cpuMilli),
+        memoryMiB: Math.max(0, record.capacity.memoryMiB - used.memoryMiB),
+      },
+      instances: placed.length,
+      labels: { ...record.labels, ...settings?.labels },
+      ...(settings?.cordon === undefined ? {} : { cordon: settings.cordon }),
+      ...(settings?.drain === undefined ? {} : { drain: settings.drain }),
+      engine: record.engine,
+      proxy: record.proxy,
+      ...(ack === undefined ? {} : { routesApplied: ack.revision }),
+      agentVersion: record.agentVersion,
+      ports: record.ports,
+    }
+  }
+
+  /** The ids of instances that run on a host. */
+  runningOn(id: HostId): readonly string[] {
+    return this.#placedOn
+      .of(id)
+      .filter(entry => entry.value.desired === 'run')
+      .map(entry => entry.id.instance)
+  }
+
+  #hostState(id: HostId): HostView['state'] {
+    if (!this.#mirror.of(presences).has(id)) return 'suspect'
+    const settings = this.#mirror.of(hostSettingsOf).get(id)?.value
+    if (this.#mirror.of(hosts).get(id)?.value.engine.state === 'down') return 'engine-down'
+    if (settings?.drain !== undefined) return 'draining'
+    return settings?.cordon === undefined ? 'ready' : 'cordoned'
+  }
+
+  routes(): readonly RouteView[] {
+    const addresses = [...this.#mirror.of(hosts).values()]
+      .filter(h => this.#mirror.of(presences).has(h.id) && h.value.proxy.state !== 'off')
+      .sort((a, b) => byId(a.id, b.id))
+      .map(h => h.value.address)
+    const acks = [...this.#mirror.of(routeAcks).values()]
+    return [...this.#mirror.of(routes).values()]
+      .sort((a, b) => byId(a.id, b.id))
+      .flatMap(({ value, modified }) =>
+        value.listeners.map(
+          (listener): RouteView => ({
+            service: value.service,
+            ...listener,
+            hostnames: [...listener.hostnames],
+            revision: modified,
+            addresses: addresses.map(address =>
+              listener.protocol === 'http'
+                ? `http://${address}:${listener.listen}${listener.path}`
+                : `${address}:${listener.listen}`,
+            ),
+            backings: value.backings.map(backing => ({
+              generation: backing.generation,
+              percent: backing.share / 10,
+              endpoints: backing.endpoints.map(e => {
+                const port = e.ports[listener.port]
+                return { instance: e.instance, address: e.address, ...(port === undefined ? {} : { port }) }
+              }),
+            })),
+            applied: {
+              hosts: acks.filter(a => compareRevisions(a.value.revision, modified) >= 0).length,
+              of: addresses.length,
+            },
+          }),
+        ),
+      )
+  }
+
+  /** Why a service is not as it was asked for. */
+  why(name: ServiceName): WhyView | undefined {
+    const service = this.service(name)
+    if (service === undefined) return undefined
+    const pending = this.#pendingOf(name, service.uid)
+    const waiting = (pending?.waiting ?? []).map(one => ({
+      instance: one.instance,
+      hosts: one.hosts.map(({ host, obstacles }) => ({
+        host,
+        obstacles: obstacles.map(o => ({ ...o, words: obstacleWords(o) })),
+      })),
+    }))
+    const unready = this.instances({ service: name }).filter(
+      i => i.desired === 'run' && (i.state !== 'ready' || i.hostState === 'suspect'),
+    )
+    const fix = nearestFix(pending)
+    return {
+      about: name,
+      summary: summaryOf(service, pending, unready),
+      waiting,
+      waitingCount: pending?.count ?? 0,
+      unready,
+      ...(service.rollout.rejection === undefined ? {} : { rejection: service.rollout.rejection }),
+      ...(fix === undefined ? {} : { fix }),
+    }
+  }
+
+  counts() {
+    const hostViews = this.hosts()
+    const placed = [...this.#mirror.of(placements).values()]
+    const services = this.services()
+    return {
+      hosts: hostViews.length,
+      hostsReady: hostViews.filter(h => h.state === 'ready').length,
+      projects: this.projects().length,
+      services: services.length,
+      servicesReady: services.filter(s => s.status === 'ready').length,
+      instances: placed.length,
+      instancesReady: placed.filter(entry => this.#doing(entry) === 'ready').length,
+    }
+  }
+
+  #pendingOf(name: ServiceName, uid: string): Pending | undefined {
+    const pending = this.#mirror.of(pendings).get(name)?.value
+    return pending?.uid === uid ? pending : undefined
+  }
+
+  #reportOf(entry: PlacementEntry): Report | undefined {
+    const seen = this.#mirror.of(reports).get(`${entry.id.host}/${entry.id.instance}`)?.value
+    return seen?.uid === entry.value.uid ? seen : undefined
+  }
+
+  /** In order of generation and slot. */
+  #placementsOf(name: ServiceName): readonly PlacementEntry[] {
+    return [...this.#placed.of(name)].sort(
+      (a, b) =>
+        a.value.generation - b.value.generation || a.value.slot - b.value.slot || byId(a.id.host, b.id.host),
+    )
+  }
+
+  #generationsOf(name: ServiceName): readonly GenerationEntry[] {
+    return [...this.#kept.of(name)].sort((a, b) => a.id.number - b.id.number)
+  }
+
+  /** Services that were asked for, and those of which something is left. */
+  #names(): readonly ServiceName[] {
+    const names = new Set([...this.#mirror.of(specs).values()].map(entry => entry.id))
+    for (const name of this.#placed.groups()) names.add(name)
+    for (const entry of this.#mirror.of(rollouts).values()) names.add(entry.id)
+    return [...names].sort(byId)
+  }
+}
+
+const namesOf = (service: ServiceName) => {
+  const { project, short } = serviceParts(service)
+  return { project, name: short, service }
+}
+
+/** The generations that the phase names, by what they do. */
+function namedIn({ now }: Rollout): { live?: number; next?: number; old?: number; warm?: number } {
+  switch (now.phase) {
+    case 'resolving':
+    case 'warming':
+      return { next: now.next, ...(now.stable === undefined ? {} : { live: now.stable }) }
+    case 'draining':
+      return { live: now.live, ...(now.old === undefined ? {} : { old: now.old }) }
+    case 'settled':
+      return { live: now.live, ...(now.warm === undefined ? {} : { warm: now.warm }) }
+    case 'reverted':
+      return now.stable === undefined ? {} : { live: now.stable }
+  }
+}
+
+function roleOf(
+  record: Rollout | undefined,
+  generation: number,
+  asked: number | undefined,
+): InstanceView['role'] {
+  if (record === undefined) return generation === asked ? 'next' : 'leaving'
+  const named = namedIn(record)
+  for (const role of ['live', 'next', 'old', 'warm'] as const) if (named[role] === generation) return role
+  return 'leaving'
+}
+
+function outcomeOf(record: Rollout, asked: SpecRecord['generation']): RolloutView['outcome'] {
+  switch (standing(record, asked)) {
+    case 'under-way':
+      return 'under-way'
+    case 'live':
+      return record.now.phase === 'draining' ? 'under-way' : 'live'
+    case 'given-up':
+      return 'rejected'
+  }
+}
+
+function lastRejection(record: Rollout, generation: number): RolloutView['rejection'] {
+  const found = record.rejections.findLast(r => r.generation === generation)
+  return found === undefined
+    ? undefined
+    : {
+        generation: found.generation,
+        because: found.because,
+        words: rejectionWords(found),
+        evidence: [...found.evidence],
+        at: found.at,
+      }
+}
+
+function statusOf(
+  rollout: RolloutView,
+  replicas: number,
+  ready: number,
+  pending: Pending | undefined,
+): Pick<ServiceView, 'status' | 'reason'> {
+  if (pending !== undefined && pending.count > 0)
+    return { status: 'waiting', reason: `${plural(pending.count, 'instance')} cannot be placed on any host` }
+  if (rollout.outcome === 'under-way') return { status: 'rolling-out', reason: rollout.words }
+  if (rollout.outcome === 'rejected')
+    return {
+      status: 'reverted',
+      reason: `${rollout.rejection?.words ?? `generation ${rollout.asked} was given up`}; ${
+        rollout.live === undefined ? 'nothing answers' : `generation ${rollout.live} answers`
+      }`,
+    }
+  if (ready < replicas) return { status: 'degraded', reason: `${ready} of ${replicas} instances are ready` }
+  return {
+    status: 'ready',
+    reason: replicas === 0 ? 'scaled to 0' : `${ready} of ${replicas} instances are ready`,
+  }
+}
+
+function generationView(
+  value: GenerationRecord,
+  record: Rollout | undefined,
+  asked: number | undefined,
+): GenerationView {
+  const named = record === undefined ? {} : namedIn(record)
+  const rejection = record?.rejections.findLast((r: Rejection) => r.generation === value.number)
+  const sameAs = record?.same[String(value.number)]
+  const pinned = record?.images[String(value.number)]
+  const role =
+    (['live', 'next', 'old', 'warm'] as const).find(r => named[r] === value.number) ??
+    (rejection !== undefined
+      ? 'rejected'
+      : value.number === asked && sameAs === undefined
+        ? 'accepted'
+        : 'earlier')
+  return {
+    service: value.service,
+    generation: value.number,
+    uid: value.uid,
+    image: value.template.image,
+    ...(pinned === undefined ? {} : { pinned }),
+    role,
+    ...(sameAs === undefined ? {} : { sameAs }),
+    ...(rejection === undefined
+      ? {}
+      : { rejection: { because: rejection.because, words: rejectionWords(rejection), at: rejection.at } }),
+    template: { ...value.text },
+    by: value.by,
+    at: value.at,
+  }
+}
+
+function hostReason(
+  state: HostView['state'],
+  engine: string | undefined,
+  settings:
+    | { readonly cordon?: { why: string } | undefined; readonly drain?: { why: string } | undefined }
+    | undefined,
+): string | undefined {
+  switch (state) {
+    case 'ready':
+      return undefined
+    case 'suspect':
+      return 'it does not report; the leader asks it directly and moves its instances if it is silent'
+    case 'engine-down':
+      return engine ?? 'its Docker engine does not answer'
+    case 'draining':
+      return settings?.drain?.why
+    case 'cordoned':
+      return settings?.cordon?.why
+  }
+}
+
+/** The one fix that helps the host with the fewest obstacles. */
+function nearestFix(pending: Pending | undefined): string | undefined {
+  const fixes = (pending?.waiting[0]?.hosts ?? [])
+    .map(({ host, obstacles }) => ({
+      host,
+      count: obstacles.length,
+      fix: obstacles.map(o => fixFor(host, o)).filter(f => f !== undefined),
+    }))
+    .filter(candidate => candidate.fix.length === candidate.count && candidate.count > 0)
+    .sort((a, b) => a.count - b.count || byId(a.host, b.host))
+  const [best] = fixes
+  if (best !== undefined) return best.fix.join('; then ')
+  return pending !== undefined && pending.waiting[0]?.hosts.length === 0 ? 'add a host' : undefined
+}
+
+function summaryOf(
+  service: ServiceView,
+  pending: Pending | undefined,
+  unready: readonly InstanceView[],
+): string {
+  if (pending !== undefined && pending.count > 0) {
+    const tried = pending.waiting[0]?.hosts ?? []
+    const reasons = tried.map(
+      ({ host, obstacles }) => `${host} ${obstacles.map(obstacleWords).join(' and ')}`,
+    )
+    return tried.length === 0
+      ? `${plural(pending.count, 'instance')} of ${service.service} wait: there is no host`
+      : `${plural(pending.count, 'instance')} of ${service.service} cannot be placed: ${reasons.join('; ')}`
+  }
+  if (service.status === 'ready') return `${service.service} is as it was asked for: ${service.reason}`
+  const [first] = unready
+  if (first === undefined) return `${service.service}: ${service.reason}`
+  return `${service.service}: ${service.reason}. ${instanceWords(first)}`
+}
+
+/** What is the matter with one instance. */
+export function instanceWords(instance: InstanceView): string {
+  const where = `${instance.id} on ${instance.host}`
+  if (instance.hostState === 'suspect') return `${where}: the host does not report`
+  if (instance.state === 'ready') return `${where} is ready`
+  const parts = [
+    instance.reason,
+    instance.exit === undefined
+      ? undefined
+      : instance.exit.oomKilled
+        ? 'it ran out of memory'
+        : `its last run ended with status ${instance.exit.code}`,
+    instance.probe === undefined
+      ? undefined
+      : `its ${instance.probe.kind} probe says: ${instance.probe.output}`,
+  ].filter(part => part !== undefined)
+  const state =
+    instance.state === 'assigned' ? 'was given to the host, which has not begun' : `is ${instance.state}`
+  return `${where} ${state}${parts.length === 0 ? '' : `: ${parts.join('; ')}`}`
+}

@@ -1,0 +1,107 @@
+import { Readable } from 'node:stream'
+import { projectName } from '@boxcar/core/model/ids'
+import { z } from 'zod'
+import { eventSteps, parsePlace, type StreamStep } from '../event-stream.ts'
+import { refuse } from '../problem.ts'
+import { readinessOf } from '../readiness.ts'
+import { type EventView, eventView } from '../views.ts'
+import { refuseParts } from './answers.ts'
+import { type App, flag, type RouteContext, streamOf, whole } from './route.ts'
+
+const query = z.strictObject({
+  tail: whole(10_000).default(0),
+  follow: flag.default(true),
+  project: projectName.optional(),
+  service: z
+    .string()
+    .regex(/^(?:[a-z][-a-z0-9]{0,39}\/)?[a-z][-a-z0-9]{0,39}$/, {
+      error: 'must be a service, as web or shop/web',
+    })
+    .optional(),
+})
+
+/** Each stream is a watch of the store; beyond so many a server says that it is busy. */
+const maxStreams = 256
+
+export function eventRoutes(app: App, { deps }: RouteContext): void {
+  let open = 0
+
+  app.get(
+    '/v1/events',
+    {
+      schema: {
+        tags: ['events'],
+        summary: 'What happens, as server-sent events',
+        description:
+          'The id of an event is its store revision and its place in it. A stream that starts with Last-Event-ID goes on after that event, without gap or reorder; where that history is no longer kept, `reset` comes first and then everything that is. Without it: the last `tail` events, then what happens from now on.',
+        querystring: query,
+        response: streamOf('text/event-stream', eventView),
+      },
+    },
+    async (request, reply) => {
+      const last = request.headers['last-event-id']
+      const after = typeof last === 'string' ? parsePlace(last) : undefined
+      if (last !== undefined && after === undefined)
+        return refuseParts(reply, 'unreadable-request', {
+          pointer: 'header/last-event-id',
+          code: 'header',
+          message: 'must be the id of an event as this server gives it, such as 42.0',
+        })
+      if (open >= maxStreams)
+        return refuse(reply, 'too-many-streams', {
+          detail: `this server serves ${maxStreams} event streams already`,
+        })
+      const store = readinessOf(deps).checks.find(check => check.name === 'store')
+      if (store?.ok !== true)
+        return refuse(reply, 'store-away', {
+          detail: store?.message ?? 'the store does not answer',
+          next: 'try again',
+        })
+      const left = new AbortController()
+      open += 1
+      reply.raw.once('close', () => {
+        open -= 1
+        left.abort()
+      })
+      const { tail, follow, project, service } = request.query
+      const steps = eventSteps(deps, {
+        after,
+        tail,
+        follow,
+        wanted: filter(project, service),
+        signal: AbortSignal.any([deps.signal, left.signal]),
+      })
+      return reply
+        .type('text/event-stream; charset=utf-8')
+        .header('cache-control', 'no-store')
+        .header('x-accel-buffering', 'no')
+        .send(Readable.from(texts(steps)))
+    },
+  )
+}
+
+function filter(project: string | undefined, service: string | undefined): (event: EventView) => boolean {
+  const full = service === undefined || service.includes('/') ? service : `${project ?? 'default'}/${service}`
+  return event =>
+    (project === undefined ||
+      event.project === project ||
+      event.service?.startsWith(`${project}/`) === true) &&
+    (full === undefined || event.service === full)
+}
+
+async function* texts(steps: AsyncIterable<StreamStep>): AsyncGenerator<string> {
+  // Says at once that the stream stands.
+  yield 'retry: 1000\n\n'
+  for await (const step of steps) yield textOf(step)
+}
+
+function textOf(step: StreamStep): string {
+  switch (step.kind) {
+    case 'event':
+      return `id: ${step.event.id}\nevent: event\ndata: ${JSON.stringify(step.event)}\n\n`
+    case 'reset':
+      return 'event: reset\ndata: {}\n\n'
+    case 'beat':
+      return ': still here\n\n'
+  }
+}

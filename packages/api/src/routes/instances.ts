@@ -1,0 +1,177 @@
+import { Readable } from 'node:stream'
+import { type GenerationNumber, instanceId } from '@boxcar/core/model/ids'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { type LogAsk, openLogs } from '../logs.ts'
+import { refuse } from '../problem.ts'
+import { type InstanceView, instanceView, type LogLine, logLine } from '../views.ts'
+import { refuseWith } from './answers.ts'
+import {
+  type App,
+  answers,
+  flag,
+  instancePath,
+  nameOf,
+  projectPath,
+  type RouteContext,
+  servicePath,
+  streamOf,
+  whole,
+} from './route.ts'
+
+const tags = ['instances']
+const path = '/v1/projects/:project/services/:name'
+
+const logQuery = z.strictObject({
+  follow: flag.default(false),
+  tail: whole(10_000).default(100),
+  since: z
+    .string()
+    .regex(/^\d{1,15}$/, { error: 'must be milliseconds since 1970' })
+    .transform(Number)
+    .optional(),
+})
+const logWords =
+  'Text, or JSON lines where application/jsonl is accepted. Where some hosts do not answer, Boxcar-Missing names their instances.'
+
+export function instanceRoutes(app: App, context: RouteContext): void {
+  const { picture } = context
+
+  app.get(
+    '/v1/projects/:project/instances',
+    {
+      schema: {
+        tags,
+        summary: 'The instances of a project',
+        params: projectPath,
+        response: answers(z.array(instanceView)),
+      },
+    },
+    async ({ params }, reply) => reply.send([...picture.instances({ project: params.project })]),
+  )
+
+  app.get(
+    `${path}/instances`,
+    {
+      schema: {
+        tags,
+        summary: 'The instances of a service',
+        params: servicePath,
+        response: answers(z.array(instanceView)),
+      },
+    },
+    async ({ params }, reply) => {
+      const service = nameOf(params)
+      return picture.service(service) === undefined
+        ? refuseWith(reply, { kind: 'absent', what: `service ${service}` })
+        : reply.send([...picture.instances({ service })])
+    },
+  )
+
+  app.get(
+    `${path}/instances/:generation/:slot`,
+    { schema: { tags, summary: 'An instance', params: instancePath, response: answers(instanceView) } },
+    async ({ params }, reply) => {
+      const found = find(params)
+      return found === undefined
+        ? refuseWith(reply, { kind: 'absent', what: `instance ${idOf(params)}` })
+        : reply.send(found)
+    },
+  )
+
+  app.get(
+    `${path}/instances/:generation/:slot/logs`,
+    {
+      schema: {
+        tags,
+        summary: 'The logs of an instance',
+        description: logWords,
+        params: instancePath,
+        querystring: logQuery,
+        response: streamOf('application/jsonl', logLine),
+      },
+    },
+    async (request, reply) => {
+      const found = find(request.params)
+      if (found === undefined)
+        return refuseWith(reply, { kind: 'absent', what: `instance ${idOf(request.params)}` })
+      return sendLogs(context, request, reply, [found], request.query)
+    },
+  )
+
+  app.get(
+    `${path}/logs`,
+    {
+      schema: {
+        tags,
+        summary: 'The logs of all instances of a service',
+        description: logWords,
+        params: servicePath,
+        querystring: logQuery,
+        response: streamOf('application/jsonl', logLine),
+      },
+    },
+    async (request, reply) => {
+      const service = nameOf(request.params)
+      if (picture.service(service) === undefined)
+        return refuseWith(reply, { kind: 'absent', what: `service ${service}` })
+      const instances = picture.instances({ service }).filter(i => i.hostState !== 'removed')
+      return sendLogs(context, request, reply, instances.slice(0, maxInstances), request.query)
+    },
+  )
+
+  function find(params: z.output<typeof instancePath>): InstanceView | undefined {
+    return picture.instance(idOf(params), nameOf(params))
+  }
+}
+
+/** Logs of a service come from so many instances at most. */
+const maxInstances = 64
+
+const idOf = (params: z.output<typeof instancePath>) =>
+  instanceId({
+    service: nameOf(params),
+    generation: params.generation as GenerationNumber,
+    slot: params.slot,
+  })
+
+async function sendLogs(
+  { deps }: RouteContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  instances: readonly InstanceView[],
+  query: z.output<typeof logQuery>,
+): Promise<FastifyReply> {
+  const left = new AbortController()
+  reply.raw.once('close', () => left.abort())
+  const ask: LogAsk = { ...query, since: query.since, signal: AbortSignal.any([deps.signal, left.signal]) }
+  const logs = await openLogs(deps, instances, ask)
+  const [first] = logs.missing
+  if (logs.opened === 0 && first !== undefined)
+    return first.kind === 'absent'
+      ? refuse(reply, 'not-found', { detail: `${first.instance}: ${first.why}` })
+      : refuse(reply, 'agent-unreachable', {
+          detail: `${first.instance}: ${first.why}`,
+          next: 'boxcar get hosts',
+        })
+  if (logs.missing.length > 0) reply.header('boxcar-missing', logs.missing.map(m => m.instance).join(', '))
+  // A quiet service says nothing for hours; its socket is not idle.
+  if (query.follow) request.raw.socket?.setTimeout(0)
+  const json = /jsonl|ndjson|application\/json/.test(request.headers.accept ?? '')
+  const write = json ? asJson : instances.length > 1 ? withPlace : plain
+  return reply
+    .type(json ? 'application/jsonl' : 'text/plain; charset=utf-8')
+    .send(Readable.from(texts(logs.lines, write)))
+}
+
+async function* texts(
+  lines: AsyncIterable<LogLine>,
+  write: (line: LogLine) => string,
+): AsyncGenerator<string> {
+  for await (const line of lines) yield `${write(line)}\n`
+}
+
+const asJson = (line: LogLine) => JSON.stringify(line)
+const plain = (line: LogLine) => line.line
+/** `7/2 | …`: generation and slot say which one of a service. */
+const withPlace = (line: LogLine) => `${line.instance.split('/').slice(2).join('/')} | ${line.line}`

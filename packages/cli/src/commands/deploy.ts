@@ -1,0 +1,100 @@
+import type { Api } from '@boxcar/api/client'
+import type { PlanView, SavedView, ServiceView } from '@boxcar/api/views'
+import type { CommandContext, RunCommand } from '../command.ts'
+import { connect } from '../client.ts'
+import { type ExitStatus, exitStatus, Trouble } from '../exit.ts'
+import { harmless, paint } from '../render/paint.ts'
+import { planLines } from '../render/plan.ts'
+import { formatOf, printLines } from '../render/print.ts'
+import { readSpecs, type SpecFile } from '../spec-files.ts'
+import { watchUntilReady } from '../watch.ts'
+import { millisecondsFlag, textsFlag } from './flags.ts'
+
+/** Hands services to the cluster: plan, ask, apply, watch. */
+export const deploy: RunCommand = async context => {
+  const { terminal, invocation } = context
+  const specs = await readSpecs(textsFlag(invocation, 'file'), {
+    images: textsFlag(invocation, 'image'),
+    readInput: terminal.readInput,
+  })
+  const { api, settings, actor } = connect(context)
+  const plan = await api.plan(settings.project, specs.map(it => it.text))
+  terminal.err.write(`${planLines(plan, paint(terminal.err.color)).join('\n')}\n`)
+  if (!(await isWanted(context, plan))) {
+    terminal.err.write('Nothing was changed.\n')
+    return exitStatus.failure
+  }
+  const saved = await putAll(context, api, { project: settings.project, specs, plan, actor })
+  const goals = saved.map(it => ({
+    ref: { project: it.service.project, name: it.service.name },
+    generation: it.generation,
+  }))
+  const again = goals.map(({ ref }) => `boxcar rollout watch ${ref.project}/${ref.name}`).join('; ')
+  if (invocation.flags['detach'] === true) {
+    terminal.err.write(`Accepted. To watch: ${again}\n`)
+    return report(context, api, saved.map(it => it.service))
+  }
+  const services = await watchUntilReady(api, goals, terminal, { ...millisecondsFlag(invocation, 'timeout'), again })
+  return report(context, api, services)
+}
+
+/** A person confirms, unless nothing changes or `--yes` was said. Without a terminal, `--yes` must be said. */
+async function isWanted({ terminal, invocation }: CommandContext, plan: PlanView): Promise<boolean> {
+  if (invocation.flags['yes'] === true || plan.services.every(it => it.change === 'unchanged')) return true
+  if (terminal.canAsk) return terminal.confirm('Apply this plan?')
+  throw new Trouble({
+    status: exitStatus.usage,
+    what: 'nobody can be asked whether to apply this plan',
+    why: 'standard input or standard error is not a terminal',
+    next: 'add --yes',
+  })
+}
+
+async function putAll(
+  { terminal }: CommandContext,
+  api: Api,
+  what: { readonly project: string; readonly specs: readonly SpecFile[]; readonly plan: PlanView; readonly actor: string },
+): Promise<readonly SavedView[]> {
+  const saved: SavedView[] = []
+  for (const { text, spec } of what.specs) {
+    const planned = what.plan.services.find(it => it.name === spec.name)
+    const revision = planned?.revision
+    // What was shown is what is done: a service that somebody changed since is refused.
+    const it = await api.put({ project: what.project, name: spec.name }, text, {
+      actor: what.actor,
+      ...(revision === undefined ? {} : { ifMatch: revision }),
+    })
+    if (it.previousImage !== undefined && it.previousImage !== it.service.image) {
+      terminal.err.write(harmless(`${it.service.service}: ${it.previousImage} → ${it.service.image}`).concat('\n'))
+    }
+    for (const warning of it.warnings) {
+      const isShown = planned?.warnings.some(shown => shown.message === warning.message) === true
+      if (!isShown) terminal.err.write(`warning: ${warning.pointer}: ${harmless(warning.message)}\n`)
+    }
+    saved.push(it)
+  }
+  return saved
+}
+
+/** The data of a deploy: the services, and where users find them. */
+async function report(context: CommandContext, api: Api, services: readonly ServiceView[]): Promise<ExitStatus> {
+  const format = formatOf(context)
+  if (format === 'json' || format === 'yaml' || format === 'jsonl') {
+    const { printList } = await import('../render/print.ts')
+    await printList(context, services, { columns: [], nameOf: it => it.service, none: '' })
+    return exitStatus.done
+  }
+  if (format === 'name') {
+    printLines(context, services.map(it => it.service))
+    return exitStatus.done
+  }
+  const routes = await api.routes()
+  printLines(
+    context,
+    services.map(it => {
+      const addresses = routes.filter(route => route.service === it.service).flatMap(route => route.addresses)
+      return [`${it.service} generation ${it.generation}: ${it.ready}/${it.replicas} ready`, ...addresses].join('  ')
+    }),
+  )
+  return exitStatus.done
+}

@@ -1,0 +1,227 @@
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Api, ApiProblem, ApiUnreachable, createClient } from '@boxcar/api/client'
+import type { HostView } from '@boxcar/api/views'
+import { after } from '@boxcar/core/model/clock'
+import type { CommandContext, RunCommand } from '../command.ts'
+import { keepRunning, type Kept } from '../dev/processes.ts'
+import { type DevRoom, type RoomOptions, sampleSpec } from '../dev/room.ts'
+import { exitStatus, Trouble } from '../exit.ts'
+import { hostPort, type ListenAddress, listenAddress } from '../listen.ts'
+import { paint } from '../render/paint.ts'
+import { seconds } from '../render/words.ts'
+import { checkSpecs } from '../spec-files.ts'
+import type { Terminal } from '../terminal.ts'
+import { watchUntilReady } from '../watch.ts'
+import { numberFlag, textFlag } from './flags.ts'
+
+/** A whole cluster on this machine, until Ctrl-C; then nothing of it is left. */
+export const dev: RunCommand = async context => {
+  const { terminal, invocation } = context
+  const dir = await mkdtemp(join(tmpdir(), 'boxcar-dev-'))
+  const things: Things = { dir, room: undefined, kept: [] }
+  let failure: unknown
+  try {
+    await start(context, things)
+    await untilInterrupted(terminal)
+  } catch (error) {
+    // Ctrl-C during the start ends whatever waited just then.
+    if (!terminal.interrupted.aborted) failure = error
+  }
+  await end(terminal, things, invocation.flags['keep'] === true)
+  if (failure !== undefined) throw failure
+  return exitStatus.done
+}
+
+interface Things {
+  readonly dir: string
+  room: DevRoom | undefined
+  readonly kept: Kept[]
+}
+
+async function start(context: CommandContext, things: Things): Promise<void> {
+  const { terminal, invocation } = context
+  const began = terminal.clock.now()
+  const tell = (line: string) =>
+    terminal.err.write(`${paint(terminal.err.color).faint(seconds(terminal.clock.now() - began).padStart(6))}  ${line}\n`)
+  const room = await openRoom(context, { hosts: numberFlag(invocation, 'hosts') ?? 3, dir: things.dir, tell })
+  things.room = room
+  goOn(terminal)
+  const listen = textFlag(invocation, 'listen')
+  const first = listen === undefined ? await room.serverAddress(0) : listenAddress(listen)
+  const second = await room.serverAddress(1)
+  await startProcesses(things, room, [first, second], tell)
+  const sample = invocation.flags['sample'] === false ? undefined : await buildSample(room, tell)
+  const api = createClient({ server: `http://${hostPort(first)}` })
+  const hosts = await untilHosts(api, room, terminal)
+  tell(`${hosts.length} hosts are ready`)
+  goOn(terminal)
+  if (sample !== undefined) await deploySample(api, sample.first, terminal)
+  await printTour(context, { api, room, first, kept: things.kept, dir: things.dir, next: sample?.second })
+}
+
+function goOn(terminal: Terminal): void {
+  if (terminal.interrupted.aborted) throw new Error('interrupted')
+}
+
+async function openRoom(context: CommandContext, options: RoomOptions): Promise<DevRoom> {
+  const { terminal, invocation } = context
+  const engine = textFlag(invocation, 'engine') ?? (hasNamespaces() ? undefined : runningEngine(terminal))
+  if (engine !== undefined) {
+    const { openOneEngine } = await import('../dev/one-engine.ts')
+    return openOneEngine(engine, options)
+  }
+  const { openNamespaces } = await import('../dev/namespaces.ts')
+  return openNamespaces(options)
+}
+
+const hasNamespaces = () => process.platform === 'linux' && process.getuid?.() === 0
+
+function runningEngine(terminal: Terminal): string {
+  const engine = terminal.env['DOCKER_HOST']
+  terminal.err.write('Not root on Linux: three logical hosts on the Docker engine that runs (--engine names another).\n')
+  return engine === undefined || engine === '' ? 'unix:///var/run/docker.sock' : engine
+}
+
+async function startProcesses(
+  { dir, kept }: Things,
+  room: DevRoom,
+  servers: readonly ListenAddress[],
+  tell: (line: string) => void,
+): Promise<void> {
+  const shared = ['--etcd', room.etcd, '--cluster', room.cluster]
+  const rest = { env: room.env, logDir: join(dir, 'logs'), onEnd: tell }
+  for (const [index, address] of servers.entries()) {
+    const args = ['server', ...shared, '--listen', hostPort(address)]
+    kept.push(await keepRunning({ name: `server-${index + 1}`, enter: [], args, ...rest }))
+    tell(`server ${index + 1} on http://${hostPort(address)}`)
+  }
+  for (const host of room.hosts) {
+    const args = ['agent', ...shared, '--host-id', host.id, ...host.agentFlags]
+    kept.push(await keepRunning({ name: `agent-${host.id}`, enter: host.enter, args, ...rest }))
+  }
+  tell(`an agent on each of ${room.hosts.map(host => host.id).join(', ')}`)
+}
+
+async function buildSample(room: DevRoom, tell: (line: string) => void) {
+  const first = await room.buildSample('1')
+  const second = await room.buildSample('2')
+  tell(`the sample is built in two versions: ${first}, ${second}`)
+  return { first, second }
+}
+
+const hostsMs = 60_000
+
+async function untilHosts(api: Api, room: DevRoom, terminal: Terminal): Promise<readonly HostView[]> {
+  const deadline = after(terminal.clock.now(), hostsMs)
+  for (;;) {
+    const hosts = await hostsOf(api)
+    if (hosts.length === room.hosts.length && hosts.every(it => it.state === 'ready')) return hosts
+    if (terminal.clock.now() > deadline) {
+      const seen = hosts.map(it => `${it.id}: ${it.state}${it.reason === undefined ? '' : ` (${it.reason})`}`)
+      throw new Trouble({
+        status: exitStatus.failure,
+        what: `the hosts were not ready within ${seconds(hostsMs)}`,
+        why: seen.join('\n') || 'none of them has registered',
+        next: 'start again with --keep and look at the logs',
+      })
+    }
+    await terminal.clock.sleep(200, terminal.interrupted)
+    goOn(terminal)
+  }
+}
+
+/** Servers that are not up yet are as good as no hosts. */
+async function hostsOf(api: Api): Promise<readonly HostView[]> {
+  try {
+    return await api.hosts()
+  } catch (error) {
+    if (error instanceof ApiUnreachable || error instanceof ApiProblem) return []
+    throw error
+  }
+}
+
+async function deploySample(api: Api, image: string, terminal: Terminal): Promise<void> {
+  const text = await readFile(sampleSpec, 'utf8')
+  const [sample] = checkSpecs([{ file: sampleSpec, text }], [image])
+  if (sample === undefined) throw new Error(`${sampleSpec} holds no service`)
+  const ref = { project: 'default', name: String(sample.spec.name) }
+  const saved = await api.put(ref, sample.text, { actor: 'dev' })
+  await watchUntilReady(api, [{ ref, generation: saved.generation }], terminal, {
+    again: 'boxcar dev',
+    timeoutMs: 120_000,
+  })
+}
+
+interface Tour {
+  readonly api: Api
+  readonly room: DevRoom
+  readonly first: ListenAddress
+  readonly kept: readonly Kept[]
+  readonly dir: string
+  /** The image of the sample's second version. */
+  readonly next: string | undefined
+}
+
+/** What to open and what to try; the addresses are data, the rest is talk. */
+async function printTour({ terminal }: CommandContext, { api, room, first, kept, dir, next }: Tour): Promise<void> {
+  const bold = paint(terminal.out.color).strong
+  const addresses = (await api.routes()).flatMap(route => route.addresses)
+  const [address] = addresses
+  const lastHost = room.hosts.at(-1)
+  const server = kept.find(it => it.name === 'server-1')
+  const usual = hostPort(first) === '127.0.0.1:7070'
+  const lines = [
+    '',
+    bold('A cluster is running.'),
+    `  API        http://${hostPort(first)}   (docs: http://${hostPort(first)}/docs)`,
+    ...addresses.map((it, i) => `  ${i === 0 ? 'Open      ' : '          '} ${it}`),
+    `  Logs       ${join(dir, 'logs')}`,
+    '',
+    bold('Try, in another terminal:'),
+    ...(usual ? [] : [`  export BOXCAR_SERVER=http://${hostPort(first)}`]),
+    '  ./boxcar status',
+    ...(address === undefined ? [] : [`  curl ${address}`]),
+    ...(next === undefined
+      ? []
+      : [
+          `  ./boxcar deploy -f examples/hello.yaml --image ${next}`,
+          '  ./boxcar undo hello',
+          '  ./boxcar scale hello=6',
+        ]),
+    ...(lastHost === undefined
+      ? []
+      : [`  ${lastHost.docker} ps          # then docker kill one: it comes back`]),
+    ...(lastHost?.cut === undefined ? [] : [`  ${lastHost.cut}     # cuts ${lastHost.id} off; later: ${lastHost.restore}`]),
+    ...(server?.pid === undefined ? [] : [`  kill -9 ${server.pid}          # a server: the other one leads`]),
+    '  ./boxcar events -f',
+    '',
+    'Ctrl-C takes all of it away.',
+  ]
+  terminal.out.write(`${lines.join('\n')}\n`)
+}
+
+async function untilInterrupted({ interrupted }: Terminal): Promise<void> {
+  if (interrupted.aborted) return
+  // A timer keeps the process alive while nothing else does.
+  const alive = setInterval(() => undefined, 60_000)
+  await new Promise(resolve => interrupted.addEventListener('abort', resolve, { once: true }))
+  clearInterval(alive)
+}
+
+/** Takes everything away, whatever there is of it; with `--keep` the folder stays, and says how it was. */
+async function end(terminal: Terminal, { dir, room, kept }: Things, keep: boolean): Promise<void> {
+  terminal.err.write('\nTaking everything away (Ctrl-C again to stop at once)…\n')
+  // Agents end before their engines do, so that their logs hold no noise.
+  await Promise.all(kept.map(it => it.stop()))
+  if (keep) {
+    const folder = `${dir}-kept`
+    await cp(join(dir, 'logs'), join(folder, 'logs'), { recursive: true }).catch(() => undefined)
+    await room?.keep(join(folder, 'state'))
+    terminal.err.write(`Kept: ${folder}\n`)
+  }
+  await room?.stop()
+  await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+  terminal.err.write('Nothing is left.\n')
+}

@@ -1,0 +1,52 @@
+import type { HostView } from '@boxcar/api/views'
+import type { CommandContext, RunCommand } from '../command.ts'
+import { type Client, connect } from '../client.ts'
+import { exitStatus } from '../exit.ts'
+import { hostColumns } from '../render/columns.ts'
+import { printList } from '../render/print.ts'
+import { count } from '../render/words.ts'
+import { textFlag } from './flags.ts'
+
+export const list: RunCommand = async context => {
+  await print(context, await connect(context).api.hosts())
+  return exitStatus.done
+}
+
+/** Nothing new is placed there. */
+export const cordon: RunCommand = context =>
+  onEach(context, ({ api, actor }, id) => api.cordon(id, { actor, ...whyOf(context) }))
+
+export const uncordon: RunCommand = context => onEach(context, ({ api, actor }, id) => api.uncordon(id, { actor }))
+
+/** Everything moves away, traffic first; with `--cancel` it stays. */
+export const drain: RunCommand = context =>
+  onEach(context, async ({ api, actor }, id) => {
+    if (context.invocation.flags['cancel'] === true) return api.cancelDrain(id, { actor })
+    const { host, moves } = await api.drain(id, { actor, ...whyOf(context) })
+    const which = moves.length === 0 ? 'nothing runs there' : `${count(moves.length, 'instance')} move away: ${moves.join(', ')}`
+    context.terminal.err.write(`${id}: ${which}\n`)
+    return host
+  })
+
+async function onEach(
+  context: CommandContext,
+  act: (client: Client, id: string) => Promise<HostView>,
+): ReturnType<RunCommand> {
+  const client = connect(context)
+  const hosts: HostView[] = []
+  for (const id of context.invocation.args) hosts.push(await act(client, id))
+  await print(context, hosts)
+  return exitStatus.done
+}
+
+function whyOf({ invocation }: CommandContext): { readonly why?: string } {
+  const why = textFlag(invocation, 'why')
+  return why === undefined ? {} : { why }
+}
+
+const print = (context: CommandContext, hosts: readonly HostView[]) =>
+  printList(context, hosts, {
+    columns: hostColumns,
+    nameOf: it => it.id,
+    none: 'No hosts yet: run boxcar agent on each Docker host.',
+  })

@@ -1,0 +1,41 @@
+import type { LogLine } from '@boxcar/api/views'
+import type { RunCommand } from '../command.ts'
+import { connect, subjectOf } from '../client.ts'
+import { exitStatus } from '../exit.ts'
+import { harmless, type Paint, paint } from '../render/paint.ts'
+import { formatOf } from '../render/print.ts'
+import { moment } from '../render/words.ts'
+import { numberFlag } from './flags.ts'
+
+/** What the instances print. Lines of several instances say whose they are. */
+export const logs: RunCommand = async context => {
+  const { terminal, invocation } = context
+  const { api, settings } = connect(context)
+  const subject = subjectOf(invocation.args[0] ?? '', settings.project)
+  const tail = numberFlag(invocation, 'tail')
+  const sinceMs = numberFlag(invocation, 'since')
+  const lines = api.logs(subject.ref, {
+    follow: invocation.flags['follow'] === true,
+    ...(tail === undefined ? {} : { tail }),
+    ...(sinceMs === undefined ? {} : { since: terminal.clock.wall() - sinceMs }),
+    signal: terminal.interrupted,
+  })
+  const colors = paint(terminal.out.color)
+  const format = formatOf(context)
+  const isJson = format === 'json' || format === 'jsonl'
+  const how = { who: subject.kind === 'service', when: invocation.flags['timestamps'] === true }
+  for await (const line of lines) {
+    terminal.out.write(`${isJson ? JSON.stringify(line) : textOf(line, how, colors)}\n`)
+  }
+  return terminal.interrupted.aborted ? exitStatus.interrupted : exitStatus.done
+}
+
+function textOf(
+  line: LogLine,
+  how: { readonly who: boolean; readonly when: boolean },
+  colors: Paint,
+): string {
+  const when = how.when ? `${typeof line.at === 'number' ? moment(line.at) : line.at} ` : ''
+  const who = how.who ? `${line.instance} | ` : ''
+  return colors.faint(when + who) + harmless(line.line)
+}

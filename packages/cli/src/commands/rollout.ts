@@ -1,0 +1,82 @@
+import type { RolloutView, ServiceView } from '@boxcar/api/views'
+import type { CommandContext, RunCommand } from '../command.ts'
+import { connect, serviceRef } from '../client.ts'
+import { type ExitStatus, exitStatus, Trouble } from '../exit.ts'
+import { generationColumns } from '../render/columns.ts'
+import { printList, printObject } from '../render/print.ts'
+import { rolloutLines } from '../render/rollout.ts'
+import { revertedText, watchUntilReady } from '../watch.ts'
+import { millisecondsFlag } from './flags.ts'
+
+/** Where a rollout stands. */
+export const status: RunCommand = async context => {
+  if (context.invocation.flags['watch'] === true) return watch(context)
+  const { api, settings } = connect(context)
+  const service = await api.service(nameOf(context, settings.project))
+  await show(context, service.rollout)
+  return statusOf(service, context)
+}
+
+/** Watches a rollout to its end. */
+export const watch: RunCommand = async context => {
+  const { api, settings } = connect(context)
+  const ref = nameOf(context, settings.project)
+  const again = `boxcar rollout watch ${ref.project}/${ref.name}`
+  const options = { ...millisecondsFlag(context.invocation, 'timeout'), again }
+  const [service] = await watchUntilReady(api, [{ ref }], context.terminal, options)
+  if (service !== undefined) await show(context, service.rollout)
+  return exitStatus.done
+}
+
+/** The generations of a service. */
+export const history: RunCommand = async context => {
+  const { api, settings } = connect(context)
+  await printList(context, await api.generations(nameOf(context, settings.project)), {
+    columns: generationColumns(context.terminal.clock.wall()),
+    nameOf: it => `${it.service}/${it.generation}`,
+    none: 'No generations.',
+  })
+  return exitStatus.done
+}
+
+/** Gives the next generation up. */
+export const abort: RunCommand = async context => {
+  const { terminal, invocation } = context
+  const { api, settings, actor } = connect(context)
+  const ref = nameOf(context, settings.project)
+  if (invocation.flags['yes'] !== true && terminal.canAsk) {
+    const { words } = await api.rollout(ref)
+    if (!(await terminal.confirm(`Abort the rollout of ${ref.project}/${ref.name} (${words})?`))) {
+      terminal.err.write('Nothing was changed.\n')
+      return exitStatus.failure
+    }
+  }
+  const acted = await api.abort(ref, { actor })
+  if (acted.outcome === 'asked') terminal.err.write('Asked for; the leader has not acted yet.\n')
+  await show(context, acted.rollout)
+  return exitStatus.done
+}
+
+/** Steps with a person in between come with a later version. */
+export const notYet: RunCommand = async ({ invocation }) => {
+  throw new Trouble({
+    status: exitStatus.failure,
+    what: `boxcar ${invocation.command} is not supported yet`,
+    why: 'a rollout goes from ready to live by itself in this version',
+    next: 'boxcar rollout abort SERVICE gives a rollout up, boxcar undo SERVICE goes back',
+  })
+}
+
+const nameOf = ({ invocation }: CommandContext, project: string) => serviceRef(invocation.args[0] ?? '', project)
+
+const show = (context: CommandContext, rollout: RolloutView) =>
+  printObject(context, rollout, {
+    name: rollout.service,
+    lines: paint => rolloutLines(rollout, context.terminal.clock.wall(), paint),
+  })
+
+function statusOf(service: ServiceView, { terminal }: CommandContext): ExitStatus {
+  if (service.rollout.outcome !== 'rejected') return exitStatus.done
+  terminal.err.write(`Next: ${revertedText(service).next}\n`)
+  return exitStatus.reverted
+}

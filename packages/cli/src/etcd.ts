@@ -1,0 +1,82 @@
+/** The etcd of a process: opened with its files, and looked at once before anything relies on it. */
+import { readFileSync } from 'node:fs'
+import { systemClock } from '@boxcar/store/system'
+import type { Log } from '@boxcar/store/log'
+import type { Store, StoreStatus } from '@boxcar/store/store'
+import { exitStatus, Trouble } from './exit.ts'
+import type { Settings } from './settings.ts'
+
+/** Opens the store of the settings; nothing is asked of it yet. Throws Trouble where a file cannot be read. */
+export async function openStore(settings: Settings, log?: Log): Promise<Store> {
+  const { openEtcdStore } = await import('@boxcar/store/etcd/store')
+  const isTls = settings.etcd.some(it => it.startsWith('https:'))
+  if (isTls && settings.etcdCa === undefined) {
+    throw new Trouble({
+      status: exitStatus.usage,
+      what: 'etcd is spoken to over TLS, and nobody says whom to trust',
+      why: `${settings.etcd.join(', ')} need a certificate authority`,
+      next: 'add --etcd-ca FILE (and --etcd-cert, --etcd-key where etcd asks for ours)',
+    })
+  }
+  const ca = settings.etcdCa === undefined ? undefined : readPem('--etcd-ca', settings.etcdCa)
+  return openEtcdStore({
+    endpoints: settings.etcd,
+    cluster: settings.cluster,
+    clock: systemClock,
+    ...(log === undefined ? {} : { log }),
+    ...(ca === undefined
+      ? {}
+      : {
+          tls: {
+            ca,
+            ...(settings.etcdCert === undefined ? {} : { cert: readPem('--etcd-cert', settings.etcdCert) }),
+            ...(settings.etcdKey === undefined ? {} : { key: readPem('--etcd-key', settings.etcdKey) }),
+          },
+        }),
+  })
+}
+
+function readPem(flag: string, file: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch (error) {
+    throw new Trouble({
+      status: exitStatus.usage,
+      what: `the file of ${flag} cannot be read`,
+      why: error instanceof Error ? error.message : String(error),
+      next: 'boxcar help settings',
+    })
+  }
+}
+
+/** One clear sentence where no member answers: at the start that is a mistake of setting up more often than an outage. */
+export async function needEtcd(store: Store): Promise<StoreStatus> {
+  const status = await store.status()
+  if (status.members.some(it => it.reachable)) return status
+  throw new Trouble({
+    status: exitStatus.unreachable,
+    what: 'etcd cannot be reached',
+    why: `none of ${status.endpoints.join(', ')} answers`,
+    next: 'start etcd, or name it with --etcd or BOXCAR_ETCD; boxcar doctor says more',
+  })
+}
+
+/** Members older than what is recommended, in a sentence; nothing where all are new enough or silent. */
+export function oldEtcdWarning(status: StoreStatus): string | undefined {
+  const old = status.members.filter(it => it.reachable && isOlder(it.version, recommendedEtcd))
+  if (old.length === 0) return undefined
+  const who = old.map(it => `${it.endpoint} runs ${it.version}`).join(', ')
+  return `${who}: etcd ${recommendedEtcd} or newer is recommended, since older ones may revoke leases of living holders after a pause of their leader`
+}
+
+export const recommendedEtcd = '3.5.13'
+
+/** Compares the numbers of versions such as `3.4.23` and `3.5.0-rc.1`. */
+export function isOlder(version: string, than: string): boolean {
+  const [a, b] = [version, than].map(text => (/^\d+\.\d+\.\d+/.exec(text)?.[0] ?? '0.0.0').split('.').map(Number))
+  for (let i = 0; i < 3; i += 1) {
+    const difference = (a?.[i] ?? 0) - (b?.[i] ?? 0)
+    if (difference !== 0) return difference < 0
+  }
+  return false
+}

@@ -1,0 +1,31 @@
+import type { RolloutView, WhyView } from '@boxcar/api/views'
+import { harmless } from './paint.ts'
+
+export type RejectionView = NonNullable<RolloutView['rejection']>
+
+/** Why a generation was given up, with everything that was seen: host, exit status, probe, last words. */
+export function rejectionLines(it: RejectionView): readonly string[] {
+  return [harmless(it.words), ...it.evidence.flatMap(evidenceLines)]
+}
+
+function evidenceLines(it: RejectionView['evidence'][number]): readonly string[] {
+  const who = [it.instance, it.host === undefined ? undefined : `on ${it.host}`].filter(text => text !== undefined)
+  const what = it.exitCode === undefined || it.what.includes(String(it.exitCode)) ? it.what : `${it.what} (exit status ${it.exitCode})`
+  return [
+    harmless(`${who.length === 0 ? '' : `${who.join(' ')}: `}${what}`),
+    ...(it.probe === undefined || it.probe === '' ? [] : indented('probe: ', it.probe)),
+    ...(it.lastLog ?? []).map(line => `  | ${harmless(line)}`),
+  ]
+}
+
+const indented = (head: string, text: string) =>
+  text.trimEnd().split('\n').map((line, i) => `  ${i === 0 ? head : ' '.repeat(head.length)}${harmless(line)}`)
+
+/** What is in the way of an instance, host by host. */
+export function obstacleLines(why: WhyView): readonly string[] {
+  return why.waiting.flatMap(it => [
+    `${it.instance} waits${why.waitingCount > 1 ? `, and ${why.waitingCount - 1} more of its service` : ''}:`,
+    ...(it.hosts.length === 0 ? ['  no host is there'] : []),
+    ...it.hosts.flatMap(({ host, obstacles }) => obstacles.map(obstacle => `  ${host}: ${harmless(obstacle.words)}`)),
+  ])
+}

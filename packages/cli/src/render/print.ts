@@ -1,0 +1,56 @@
+import type { CommandContext } from '../command.ts'
+import { type Paint, paint } from './paint.ts'
+import { type Column, table } from './table.ts'
+
+export type Format = 'table' | 'wide' | 'json' | 'yaml' | 'name' | 'jsonl'
+
+export const formatOf = ({ invocation }: CommandContext): Format => {
+  const format = invocation.flags['output']
+  return format === 'wide' || format === 'json' || format === 'yaml' || format === 'name' || format === 'jsonl'
+    ? format
+    : 'table'
+}
+
+/** Prints a list of the API's objects in the form that was asked for. */
+export async function printList<Row>(
+  context: CommandContext,
+  rows: readonly Row[],
+  how: {
+    readonly columns: readonly Column<Row>[]
+    readonly nameOf: (row: Row) => string
+    /** Said on standard error where there is nothing to show. */
+    readonly none: string
+  },
+): Promise<void> {
+  const { terminal } = context
+  const format = formatOf(context)
+  if (format === 'table' || format === 'wide') {
+    if (rows.length === 0) terminal.err.write(`${how.none}\n`)
+    else printLines(context, table(how.columns, rows, paint(terminal.out.color), format))
+  } else if (format === 'name') printLines(context, rows.map(how.nameOf))
+  else if (format === 'jsonl') printLines(context, rows.map(row => JSON.stringify(row)))
+  else await printData(context, rows)
+}
+
+/** Prints one object: as data where that was asked for, else as the lines that are made of it. */
+export async function printObject(
+  context: CommandContext,
+  object: unknown,
+  how: { readonly name: string; readonly lines: (paint: Paint) => readonly string[] },
+): Promise<void> {
+  const format = formatOf(context)
+  if (format === 'name') printLines(context, [how.name])
+  else if (format === 'jsonl') printLines(context, [JSON.stringify(object)])
+  else if (format === 'json' || format === 'yaml') await printData(context, object)
+  else printLines(context, how.lines(paint(context.terminal.out.color)))
+}
+
+async function printData(context: CommandContext, data: unknown): Promise<void> {
+  if (formatOf(context) === 'json') return printLines(context, [JSON.stringify(data, undefined, 2)])
+  const { stringify } = await import('yaml')
+  context.terminal.out.write(stringify(data))
+}
+
+export function printLines({ terminal }: CommandContext, lines: readonly string[]): void {
+  if (lines.length > 0) terminal.out.write(`${lines.join('\n')}\n`)
+}

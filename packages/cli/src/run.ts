@@ -1,0 +1,65 @@
+import { exitStatus, type ExitStatus, Trouble, troubleLines } from './exit.ts'
+import type { Invocation } from './invocation.ts'
+import { buildProgram, CommanderError, usageOf } from './program.ts'
+import { paint } from './render/paint.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Runs one command line to its end. Never throws: whatever went wrong is printed, and told by the status. */
+export async function run(argv: readonly string[], terminal: Terminal): Promise<ExitStatus> {
+  let status: ExitStatus = exitStatus.done
+  const perform = async (invocation: Invocation) => {
+    const { catalogue } = await import('./commands/catalogue.ts')
+    const load = catalogue[invocation.command]
+    if (load === undefined) throw new Error(`no code belongs to the command ${invocation.command}`)
+    status = await (await load())({ terminal, invocation })
+  }
+  const program = buildProgram(perform, {
+    out: terminal.out.write,
+    err: terminal.err.write,
+    columns: terminal.out.columns,
+  })
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+    return status
+  } catch (error) {
+    const trouble = await troubleOf(error, argv)
+    if (trouble === undefined) return exitStatus.done
+    const [first = '', ...rest] = troubleLines(trouble)
+    terminal.err.write(`${paint(terminal.err.color).bad(first)}\n${rest.map(line => `${line}\n`).join('')}`)
+    return trouble.status
+  }
+}
+
+async function troubleOf(error: unknown, argv: readonly string[]): Promise<Trouble['text'] | undefined> {
+  if (error instanceof Trouble) return error.text
+  if (error instanceof CommanderError) {
+    const usage = usageOf(error)
+    return usage === undefined
+      ? undefined
+      : { status: exitStatus.usage, ...usage, next: `boxcar ${helpPath(argv)}--help` }
+  }
+  const { troubleOfClient } = await import('./client.ts')
+  return (
+    troubleOfClient(error) ?? {
+      status: exitStatus.failure,
+      what: 'boxcar failed',
+      // A bug: its place is all that helps.
+      why: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      next: 'please report this, with the lines above',
+    }
+  )
+}
+
+/** The words before the first flag, as far as they can be a command: `host drain `. */
+function helpPath(argv: readonly string[]): string {
+  const program = buildProgram(() => Promise.resolve(), { out: () => {}, err: () => {}, columns: 100 })
+  const path: string[] = []
+  let here: { readonly commands: readonly { name(): string; aliases(): readonly string[] }[] } = program
+  for (const word of argv) {
+    const next = here.commands.find(it => it.name() === word || it.aliases().includes(word))
+    if (next === undefined) break
+    path.push(word)
+    here = next as unknown as typeof here
+  }
+  return path.map(word => `${word} `).join('')
+}

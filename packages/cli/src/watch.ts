@@ -1,0 +1,220 @@
+/** Watches services until they are where they were asked to be, and shows the way there. */
+import { type Api, ApiProblem, ApiUnreachable, type ServiceRef } from '@boxcar/api/client'
+import type { ServiceView, WhyView } from '@boxcar/api/views'
+import { type Instant, elapsed } from '@boxcar/core/model/clock'
+import { exitStatus, Trouble, type TroubleText } from './exit.ts'
+import { obstacleLines, rejectionLines } from './render/evidence.ts'
+import { type Live, live } from './render/live.ts'
+import { paint } from './render/paint.ts'
+import { changeLines, type Sight, tree } from './render/tree.ts'
+import { seconds } from './render/words.ts'
+import type { Terminal } from './terminal.ts'
+
+export interface Goal {
+  readonly ref: ServiceRef
+  /** The generation that must come to answer; left out: the one that is asked for. */
+  readonly generation?: number
+}
+
+export interface WatchOptions {
+  readonly timeoutMs?: number
+  /** Said when the watching ends before the work does. */
+  readonly again: string
+}
+
+/** How often the server is asked. Its answers come from memory; a person sees no difference below this. */
+const everyMs = 250
+/** An instance that no host can take may wait for another to stop; so long it is not called impossible. */
+const placementPatienceMs = 10_000
+
+type Verdict =
+  | { readonly kind: 'under-way' }
+  | { readonly kind: 'reached' }
+  | { readonly kind: 'failed'; readonly text: TroubleText }
+
+/** Gives the services as they were when all goals were reached. Throws Trouble for any other end, its status included. */
+export async function watchUntilReady(
+  api: Api,
+  goals: readonly Goal[],
+  terminal: Terminal,
+  options: WatchOptions,
+): Promise<readonly ServiceView[]> {
+  const started = terminal.clock.now()
+  const picture = terminal.err.isTerminal ? live(terminal.err) : undefined
+  const waiting = new Waiting()
+  let before: readonly (Sight | undefined)[] = goals.map(() => undefined)
+  try {
+    for (;;) {
+      const now = terminal.clock.now()
+      const seen = await look(api, goals)
+      if (seen.kind === 'away') {
+        showNotice(terminal, picture, before, elapsed(started, now), seen.why)
+      } else {
+        show(terminal, picture, before, seen.sights, elapsed(started, now))
+        before = seen.sights
+        const verdicts = await Promise.all(
+          seen.sights.map((sight, i) => judge(api, goals[i], sight, waiting, terminal.clock.now())),
+        )
+        const failed = verdicts.find(verdict => verdict.kind === 'failed')
+        if (failed !== undefined) throw new Trouble(failed.text)
+        if (verdicts.every(verdict => verdict.kind === 'reached')) return seen.sights.map(it => it.service)
+      }
+      if (options.timeoutMs !== undefined && elapsed(started, terminal.clock.now()) >= options.timeoutMs) {
+        throw new Trouble({
+          status: exitStatus.timeout,
+          what: `not done after ${seconds(options.timeoutMs)}; work on the cluster goes on`,
+          why: before.map(sight => (sight === undefined ? 'no answer yet' : standing(sight.service))).join('\n'),
+          next: options.again,
+        })
+      }
+      await terminal.clock.sleep(everyMs, terminal.interrupted)
+      if (terminal.interrupted.aborted) {
+        throw new Trouble({
+          status: exitStatus.interrupted,
+          what: 'watching was interrupted',
+          why: 'work on the cluster goes on',
+          next: options.again,
+        })
+      }
+    }
+  } finally {
+    picture?.end()
+  }
+}
+
+const standing = (it: ServiceView) => `${it.service}: ${it.status}, ${it.ready}/${it.replicas} ready: ${it.reason}`
+
+type Look =
+  | { readonly kind: 'seen'; readonly sights: readonly Sight[] }
+  | { readonly kind: 'away'; readonly why: string }
+
+async function look(api: Api, goals: readonly Goal[]): Promise<Look> {
+  try {
+    const sights = await Promise.all(
+      goals.map(async ({ ref }) => {
+        const [service, instances] = await Promise.all([api.service(ref), api.instances(ref)])
+        return { service, instances }
+      }),
+    )
+    return { kind: 'seen', sights }
+  } catch (error) {
+    // The server may restart, or lose its store for a while: the work goes on without it.
+    if (error instanceof ApiUnreachable) return { kind: 'away', why: error.message }
+    if (error instanceof ApiProblem && error.problem.status === 503) return { kind: 'away', why: error.problem.detail }
+    throw error
+  }
+}
+
+function show(
+  terminal: Terminal,
+  picture: Live | undefined,
+  before: readonly (Sight | undefined)[],
+  sights: readonly Sight[],
+  elapsedMs: number,
+): void {
+  if (picture !== undefined) {
+    picture.draw(tree({ sights, elapsedMs, rows: terminal.err.rows - 2 }, paint(terminal.err.color)))
+    return
+  }
+  for (const [i, sight] of sights.entries()) {
+    for (const line of changeLines(before[i], sight)) terminal.err.write(`${seconds(elapsedMs)} ${line}\n`)
+  }
+}
+
+function showNotice(
+  terminal: Terminal,
+  picture: Live | undefined,
+  before: readonly (Sight | undefined)[],
+  elapsedMs: number,
+  why: string,
+): void {
+  const sights = before.filter(sight => sight !== undefined)
+  const notice = `${why}; trying again`
+  if (picture !== undefined) {
+    picture.draw(tree({ sights, elapsedMs, rows: terminal.err.rows - 2, notice }, paint(terminal.err.color)))
+  } else if (Math.floor(elapsedMs / 5_000) !== Math.floor((elapsedMs - everyMs) / 5_000)) {
+    terminal.err.write(`${seconds(elapsedMs)} ${notice}\n`)
+  }
+}
+
+/** Since when each service has instances that no host can take, and nothing else moves. */
+class Waiting {
+  readonly #since = new Map<string, { readonly print: string; readonly at: Instant }>()
+
+  /** How long the same thing has been in the way, milliseconds. */
+  forMs(service: string, print: string, now: Instant): number {
+    const known = this.#since.get(service)
+    if (known?.print === print) return elapsed(known.at, now)
+    this.#since.set(service, { print, at: now })
+    return 0
+  }
+
+  over(service: string): void {
+    this.#since.delete(service)
+  }
+}
+
+async function judge(
+  api: Api,
+  goal: Goal | undefined,
+  { service, instances }: Sight,
+  waiting: Waiting,
+  now: Instant,
+): Promise<Verdict> {
+  const { rollout } = service
+  const wanted = goal?.generation ?? rollout.asked
+  if (rollout.asked < wanted || rollout.phase === 'accepted') return { kind: 'under-way' }
+  if (rollout.asked > wanted) {
+    return {
+      kind: 'failed',
+      text: {
+        status: exitStatus.conflict,
+        what: `generation ${wanted} of ${service.service} was replaced while it was watched`,
+        why: `${service.by} asked for generation ${rollout.asked}`,
+        next: `boxcar rollout watch ${service.service}`,
+      },
+    }
+  }
+  if (rollout.outcome === 'rejected') return { kind: 'failed', text: revertedText(service) }
+  const isDone = rollout.outcome === 'live' && rollout.phase === 'settled' && service.ready >= service.replicas
+  if (isDone) return { kind: 'reached' }
+  const why = await unplaceable(api, goal, service)
+  if (why === undefined) {
+    waiting.over(service.service)
+    return { kind: 'under-way' }
+  }
+  const print = JSON.stringify([why.waitingCount, instances.map(it => [it.id, it.host, it.state, it.restarts])])
+  if (waiting.forMs(service.service, print, now) < placementPatienceMs) return { kind: 'under-way' }
+  return {
+    kind: 'failed',
+    text: {
+      status: exitStatus.notPlaced,
+      what: `${service.service} is accepted, but ${why.waitingCount} of its instances cannot be placed`,
+      why: obstacleLines(why).join('\n'),
+      next: why.fix ?? `boxcar why ${service.service}`,
+    },
+  }
+}
+
+/** What is in the way, asked for only where too few instances are there at all. */
+async function unplaceable(api: Api, goal: Goal | undefined, service: ServiceView): Promise<WhyView | undefined> {
+  const short = service.rollout.counts.some(
+    it => it.wanted > it.ready + it.starting + it.failing && (it.role === 'next' || it.role === 'live'),
+  )
+  if (goal === undefined || (!short && service.status !== 'waiting')) return undefined
+  const why = await api.why(goal.ref)
+  return why.waitingCount > 0 ? why : undefined
+}
+
+/** A rollout that did not make it, with the evidence. */
+export function revertedText(service: ServiceView): TroubleText {
+  const { rejection, live } = service.rollout
+  const generation = rejection?.generation ?? service.generation
+  const answers = live === undefined ? 'no generation answers users yet' : `generation ${live} answers users`
+  return {
+    status: exitStatus.reverted,
+    what: `generation ${generation} of ${service.service} was ${rejection?.because === 'aborted' ? 'aborted' : 'reverted'}; ${answers}`,
+    why: rejection === undefined ? service.reason : rejectionLines(rejection).join('\n'),
+    next: `boxcar why ${service.service}, then deploy again`,
+  }
+}

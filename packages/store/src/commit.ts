@@ -1,0 +1,138 @@
+/**
+ * Many small changes in few transactions. A change that must be done as a whole is a group; whole groups are packed into
+ * transactions up to the store's limits, and several are in flight, since unbatched writes are what slows a store down.
+ */
+import { assertDistinctKeys, batchBytes, bytesOf, comparesOf, guardBytes, maxOperations } from './limits.ts'
+import type { CommitOutcome, Guard, Store, Write } from './store.ts'
+
+/** Writes that are done together or not at all, if their guards hold. */
+export interface Group<Tag> {
+  readonly guards: readonly Guard[]
+  readonly writes: readonly Write[]
+  /** Tells its outcome from the others'. */
+  readonly tag: Tag
+}
+
+export interface GroupOutcome<Tag> {
+  readonly tag: Tag
+  /** That of the transaction it went with: 'stale' does not tell whose guard no longer held. */
+  readonly outcome: CommitOutcome
+}
+
+export interface CommitAllOptions {
+  /** Guards of every transaction: the term. */
+  readonly always?: readonly Guard[]
+  /** Transactions under way at once; 16 unless told. */
+  readonly inFlight?: number
+}
+
+/**
+ * Commits groups in batches; outcomes in the order of the groups. No key may be written by two groups, since batches are not
+ * ordered among each other. After an unknown outcome no further batch is sent: the store is probably away, and the rest is
+ * reported as unknown as well. Never throws for what the store does.
+ */
+export async function commitAll<Tag>(
+  store: Store,
+  groups: readonly Group<Tag>[],
+  { always = [], inFlight = 16 }: CommitAllOptions = {},
+): Promise<readonly GroupOutcome<Tag>[]> {
+  assertDistinctKeys(groups)
+  const outcomes = new Array<CommitOutcome>(groups.length)
+  const batches = pack(groups, always)
+  let next = 0
+  let silence: string | undefined
+  const worker = async (): Promise<void> => {
+    for (let batch = batches[next++]; batch !== undefined; batch = batches[next++]) {
+      const outcome = await commitBatch(store, batch, silence)
+      if (outcome.kind === 'unknown') silence ??= outcome.reason
+      for (const index of batch.groups) outcomes[index] = outcome
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(inFlight, batches.length) }, worker))
+  return groups.map(({ tag }, i) => ({ tag, outcome: outcomes[i] ?? { kind: 'too-large' } }))
+}
+
+/** A transaction in the making, with the groups that go with it. */
+interface Batch {
+  readonly guards: Map<string, Guard>
+  /** The same ones, by object: groups of one plan mostly share theirs. */
+  readonly known: Set<Guard>
+  readonly writes: Write[]
+  readonly groups: number[]
+  compares: number
+  bytes: number
+}
+
+async function commitBatch(store: Store, batch: Batch, silence: string | undefined): Promise<CommitOutcome> {
+  if (silence !== undefined) return { kind: 'unknown', reason: `not sent: ${silence}` }
+  if (batch.writes.length === 0 && batch.guards.size === 0) return { kind: 'too-large' }
+  return store.commit({ guards: [...batch.guards.values()], writes: batch.writes })
+}
+
+/** Groups that fit no transaction at all are left out. */
+function pack(groups: readonly Group<unknown>[], always: readonly Guard[]): readonly Batch[] {
+  const batches: Batch[] = []
+  let open = emptyBatch(always)
+  groups.forEach((group, index) => {
+    if (!addTo(open, group, index)) {
+      const fresh = emptyBatch(always)
+      if (!addTo(fresh, group, index)) return
+      if (open.groups.length > 0) batches.push(open)
+      open = fresh
+    }
+  })
+  if (open.groups.length > 0) batches.push(open)
+  return batches
+}
+
+function emptyBatch(always: readonly Guard[]): Batch {
+  const batch: Batch = { guards: new Map(), known: new Set(), writes: [], groups: [], compares: 0, bytes: 0 }
+  for (const guard of always) addGuard(batch, guard)
+  return batch
+}
+
+/** Adds a group where it fits; says whether it did. */
+function addTo(batch: Batch, group: Group<unknown>, index: number): boolean {
+  let { compares, bytes } = batch
+  for (const guard of group.guards) {
+    if (batch.known.has(guard) || batch.guards.has(printOf(guard))) continue
+    compares += comparesOf(guard)
+    bytes += guardBytes(guard)
+  }
+  for (const write of group.writes) bytes += bytesOf(write)
+  if (
+    compares > maxOperations ||
+    batch.writes.length + group.writes.length > maxOperations ||
+    bytes > batchBytes
+  )
+    return false
+  for (const guard of group.guards) addGuard(batch, guard)
+  for (const write of group.writes) batch.writes.push(write)
+  batch.groups.push(index)
+  batch.bytes = bytes
+  return true
+}
+
+function addGuard(batch: Batch, guard: Guard): void {
+  if (batch.known.has(guard)) return
+  batch.known.add(guard)
+  const print = printOf(guard)
+  if (batch.guards.has(print)) return
+  batch.guards.set(print, guard)
+  batch.compares += comparesOf(guard)
+  batch.bytes += guardBytes(guard)
+}
+
+/** Equal for equal guards. */
+function printOf(guard: Guard): string {
+  switch (guard.kind) {
+    case 'absent':
+      return `a ${guard.key}`
+    case 'created':
+      return `c ${guard.at} ${guard.key}`
+    case 'unchanged':
+      return `u ${guard.since} ${guard.key}`
+    case 'collection-unchanged':
+      return `s ${guard.since} ${guard.collection.name}`
+  }
+}

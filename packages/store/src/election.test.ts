@@ -1,0 +1,219 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { put, remove } from './collection.ts'
+import { campaign, type Term } from './election.ts'
+import { leaders, presences } from './keys.ts'
+import { MemoryEtcd } from './memory/memory-etcd.ts'
+import type { MemoryStore } from './memory/memory-store.ts'
+import { seededChance } from './memory/seeded-chance.ts'
+import { VirtualClock } from './memory/virtual-clock.ts'
+import { compareRevisions, noRevision } from './store.ts'
+
+const ttlMs = 3000
+
+/** One who stands for election, with a main loop that can be frozen. */
+interface Candidate {
+  readonly store: MemoryStore
+  readonly terms: Term[]
+  frozen: boolean
+  readonly stop: AbortController
+  readonly ended: Promise<void>
+}
+
+describe('the election', () => {
+  let clock: VirtualClock
+  let world: MemoryEtcd
+  let all: Candidate[]
+
+  beforeEach(() => {
+    clock = new VirtualClock()
+    world = new MemoryEtcd(clock)
+    all = []
+  })
+  afterEach(async () => {
+    for (const candidate of all) {
+      candidate.store.faults.comeBack()
+      candidate.stop.abort()
+    }
+    await clock.advance(10_000)
+    await Promise.all(all.map(({ ended }) => ended))
+  })
+
+  function stand(address: string): Candidate {
+    const store = world.connect({ cluster: 'c1' })
+    const stop = new AbortController()
+    const chance = seededChance(all.length + 1)
+    const candidate: Candidate = { store, terms: [], frozen: false, stop, ended: run() }
+    async function run(): Promise<void> {
+      await Promise.resolve()
+      for await (const term of campaign({ store, clock, chance, address, ttlMs, signal: stop.signal })) {
+        candidate.terms.push(term)
+        while (!term.signal.aborted) {
+          if (!candidate.frozen) term.progress()
+          await clock.sleep(200, term.signal)
+        }
+      }
+    }
+    all.push(candidate)
+    return candidate
+  }
+  const holds = ({ terms }: Candidate): boolean => terms.some(term => term.isHeld())
+  const holders = (): number => all.filter(holds).length
+
+  test('one wins, the others wait', async () => {
+    const [a, b] = [stand('a'), stand('b')]
+    await clock.advance(60_000)
+    expect(holders()).toBe(1)
+    expect(a.terms.length + b.terms.length).toBe(1)
+    const [term] = [...a.terms, ...b.terms]
+    expect((await a.store.get(leaders, 'self'))?.created).toBe(term?.id)
+  })
+
+  test('resigning hands over at once; the old guard refuses, the new one holds', async () => {
+    const a = stand('a')
+    await clock.advance(100)
+    const b = stand('b')
+    await clock.advance(5000)
+    a.stop.abort()
+    expect(holds(a)).toBe(false)
+    await clock.advance(50)
+    expect(holds(b)).toBe(true)
+    const [old, next] = [a.terms[0], b.terms[0]]
+    expect(compareRevisions(next?.id ?? noRevision, old?.id ?? noRevision)).toBeGreaterThan(0)
+    const writes = [put(presences, 'h1' as never, { since: 1 })]
+    if (old === undefined || next === undefined) throw new Error('both had a term')
+    expect((await b.store.commit({ guards: [old.guard], writes })).kind).toBe('stale')
+    expect((await b.store.commit({ guards: [next.guard], writes })).kind).toBe('committed')
+  })
+
+  test('a leader that is heard no more is followed within about its TTL, and never overlaps', async () => {
+    const a = stand('a')
+    await clock.advance(100)
+    const b = stand('b')
+    await clock.advance(5000)
+    a.store.faults.goAway()
+    const since = clock.now()
+    let overlaps = 0
+    await clock.advanceUntil(() => {
+      if (holders() > 1) overlaps += 1
+      return holds(b)
+    }, 10_000)
+    expect(clock.now() - since).toBeLessThan(ttlMs * 1.2)
+    expect(overlaps).toBe(0)
+    a.store.faults.comeBack()
+    await clock.advance(2000)
+    expect(a.terms[0]?.signal.aborted).toBe(true)
+    expect(holders()).toBe(1)
+  })
+
+  test('a leader whose key still stands goes on with the same term', async () => {
+    const a = stand('a')
+    await clock.advance(1000)
+    const [term] = a.terms
+    a.store.faults.goAway()
+    // Beyond its own deadline, before the store takes the lease away.
+    await clock.advanceUntil(() => term?.isHeld() === false, 5000)
+    expect(term?.signal.aborted).toBe(false)
+    a.store.faults.comeBack()
+    await clock.advance(100)
+    // The renewal under way still fails by its time; the next one goes through or finds the key gone.
+    await clock.advance(1500)
+    const key = await a.store.get(leaders, 'self')
+    expect(key?.created).toBe(a.terms.at(-1)?.id)
+    expect(holders()).toBe(1)
+  })
+
+  test('a brain that stands still loses its term, though its process renews', async () => {
+    const a = stand('a')
+    await clock.advance(100)
+    const b = stand('b')
+    await clock.advance(5000)
+    a.frozen = true
+    await clock.advance(2500)
+    expect(holds(a)).toBe(true)
+    await clock.advance(2 * ttlMs)
+    expect(holds(a)).toBe(false)
+    expect(holds(b)).toBe(true)
+    a.frozen = false
+    await clock.advance(2000)
+    expect(a.terms[0]?.signal.aborted).toBe(true)
+    expect(holders()).toBe(1)
+  })
+
+  test.each([
+    ['answer', 'loseAnswers'],
+    ['request', 'loseRequests'],
+  ] as const)('a lost %s of the creation leaves one leader that knows it', async (_, fault) => {
+    const a = stand('a')
+    a.store.faults[fault](1)
+    await clock.advance(6000)
+    expect(a.terms).toHaveLength(1)
+    expect(holds(a)).toBe(true)
+    expect((await a.store.get(leaders, 'self'))?.created).toBe(a.terms[0]?.id)
+  })
+
+  test('a key that a person removes, or a lease that the store revokes, ends the term for ever', async () => {
+    const a = stand('a')
+    await clock.advance(1000)
+    await a.store.commit({ guards: [], writes: [remove(leaders, 'self')] })
+    await clock.advance(2000)
+    expect(a.terms[0]?.signal.aborted).toBe(true)
+    expect(a.terms).toHaveLength(2)
+    world.revokeAll()
+    await clock.advance(2000)
+    expect(a.terms[1]?.signal.aborted).toBe(true)
+    expect(a.terms[0]?.isHeld()).toBe(false)
+    expect(holds(a)).toBe(true)
+  })
+
+  test('a store that nobody reaches has no leader, and one again soon after', async () => {
+    const candidates = [stand('a'), stand('b'), stand('c')]
+    await clock.advance(3000)
+    for (const { store } of candidates) store.faults.goAway()
+    await clock.advance(30_000)
+    expect(holders()).toBe(0)
+    for (const { store } of candidates) store.faults.comeBack()
+    await clock.advance(3000)
+    expect(holders()).toBe(1)
+  })
+
+  test.each(Array.from({ length: 80 }, (_, seed) => seed))('never two at once (seed %i)', async seed => {
+    const candidates = [stand('a'), stand('b'), stand('c')]
+    const chance = seededChance(1000 + seed)
+    const pick = (n: number): number => Math.floor(chance.next() * n)
+    for (let step = 0; step < 400; step += 1) {
+      const candidate = candidates[pick(3)]
+      if (candidate !== undefined && chance.next() < 0.06)
+        switch (pick(7)) {
+          case 0:
+            candidate.store.faults.goAway()
+            break
+          case 1:
+          case 2:
+            candidate.store.faults.comeBack()
+            break
+          case 3:
+            candidate.store.faults.loseAnswers(1)
+            break
+          case 4:
+            candidate.store.faults.loseRequests(1)
+            break
+          case 5:
+            candidate.frozen = !candidate.frozen
+            break
+          case 6:
+            candidate.store.faults.cutWatches()
+            break
+        }
+      await clock.advance(pick(150))
+      expect(holders()).toBeLessThanOrEqual(1)
+    }
+    const ids = all.flatMap(({ terms }) => terms.map(({ id }) => id))
+    expect(new Set(ids).size).toBe(ids.length)
+    for (const candidate of candidates) {
+      candidate.store.faults.comeBack()
+      candidate.frozen = false
+    }
+    await clock.advance(10_000)
+    expect(holders()).toBe(1)
+  })
+})

@@ -1,0 +1,256 @@
+/**
+ * Who leads. One leader key, created only where it is absent, under a lease of the candidate; its create revision is the term,
+ * and every write of a leader is guarded by it, so a paused ex-leader cannot write. Belief ends earlier than the lease: by an
+ * own deadline counted from when the last good renewal was sent. What a watch says only wakes; the key itself is read.
+ *
+ * A term whose key is gone is over for ever. A term beyond its deadline pauses, and goes on if the key turns out to stand.
+ */
+import type { Chance, Clock, Instant } from '@boxcar/core/model/clock'
+import { Bell } from './bell.ts'
+import { absent, created, put, remove } from './collection.ts'
+import { type LeaderRecord, leaders } from './keys.ts'
+import { ProgressGate, Renewal } from './lease.ts'
+import { type Log, silent } from './log.ts'
+import type { Entry, Guard, Revision, Store, StoreLease } from './store.ts'
+
+export interface CampaignOptions {
+  readonly store: Store
+  readonly clock: Clock
+  readonly chance: Chance
+  /** Where the leader is reached; others read it from the key. */
+  readonly address: string
+  /** 3000 unless told; also the time within which a leader's loop must say `progress()`. */
+  readonly ttlMs?: number
+  readonly signal: AbortSignal
+  readonly log?: Log
+}
+
+export interface Term {
+  /** The leader key's create revision; rises from term to term. */
+  readonly id: Revision
+  /** Holds as long as the term does; to be in every transaction of the leader. */
+  readonly guard: Guard
+  /** Aborted when the term is over for good. */
+  readonly signal: AbortSignal
+  /** Whether we may act just now: not over, and the deadline has not passed. May become true again after a pause. */
+  isHeld(): boolean
+  /** Until when we may act if nothing more is heard. */
+  heldUntil(): Instant
+  /** The leader's main loop got somewhere; without it for one TTL nothing is renewed. Say it at least each second. */
+  progress(): void
+  /** Ends the term and gives the key away at once. */
+  resign(): Promise<void>
+}
+
+/** A candidate looks at the key this often, woken or not. */
+const lookMs = 1000
+const leaderId = 'self'
+
+/**
+ * Stands for election until the signal is aborted; yields each term won, one at a time. Asking for the next term, or leaving
+ * the loop, resigns the one in hand. Never throws.
+ */
+export async function* campaign(options: CampaignOptions): AsyncGenerator<Term, void, void> {
+  const { store, signal, clock, log = silent } = options
+  const stop = new AbortController()
+  const running = AbortSignal.any([signal, stop.signal])
+  const bell = new Bell()
+  const listening = listen(store, bell, running)
+  const candidate = new Candidate(options)
+  let term: HeldTerm | undefined
+  try {
+    while (!signal.aborted) {
+      const { rings } = bell
+      term = await candidate.tryToWin(bell)
+      if (term === undefined) {
+        await bell.within(clock, lookMs, running, rings)
+        continue
+      }
+      log.info({ term: term.id }, 'won the election')
+      yield term
+      await term.resign()
+    }
+  } finally {
+    await term?.resign()
+    stop.abort()
+    await listening
+    await candidate.leave()
+  }
+}
+
+async function listen(store: Store, bell: Bell, signal: AbortSignal): Promise<void> {
+  for await (const step of store.follow([{ collection: leaders }], { signal }))
+    if (step.kind !== 'quiet') bell.ring()
+}
+
+class Candidate {
+  readonly #options: CampaignOptions
+  readonly #ttlMs: number
+  /** Under which the key is or may yet be created, with the token that tells it from any other's. */
+  #stake: { readonly lease: StoreLease; readonly sent: Instant; readonly token: string } | undefined
+
+  constructor(options: CampaignOptions) {
+    this.#options = options
+    this.#ttlMs = options.ttlMs ?? 3000
+  }
+
+  /** Looks at the key, and creates it where it is absent. */
+  async tryToWin(bell: Bell): Promise<HeldTerm | undefined> {
+    const { store, clock, address, chance, signal } = this.#options
+    try {
+      // An unknown outcome is settled by looking again: the key tells by its token whose it is.
+      for (let attempt = 0; attempt < 3 && !signal.aborted; attempt += 1) {
+        const entry = await store.get(leaders, leaderId)
+        if (entry !== undefined) return this.#isOurs(entry) ? this.#take(entry.created, bell) : undefined
+        const stake = await this.#freshStake(clock, chance)
+        const value: LeaderRecord = { address, token: stake.token }
+        const outcome = await store.commit({
+          guards: [absent(leaders, leaderId)],
+          writes: [put(leaders, leaderId, value, stake.lease.id)],
+        })
+        if (outcome.kind === 'committed') return this.#take(outcome.revision, bell)
+        if (outcome.kind !== 'unknown') return undefined
+      }
+    } catch (error) {
+      if (!(error instanceof Error && error.name === 'StoreUnavailable')) throw error
+    }
+    return undefined
+  }
+
+  async leave(): Promise<void> {
+    await this.#stake?.lease.revoke()
+  }
+
+  #isOurs(entry: Entry<string, LeaderRecord>): boolean {
+    return (
+      this.#stake !== undefined &&
+      entry.value.token === this.#stake.token &&
+      entry.lease === this.#stake.lease.id
+    )
+  }
+
+  /** A lease with at least half its time left. */
+  async #freshStake(
+    clock: Clock,
+    chance: Chance,
+  ): Promise<{ readonly lease: StoreLease; readonly token: string }> {
+    if (this.#stake !== undefined && clock.now() - this.#stake.sent < this.#ttlMs / 2) return this.#stake
+    const sent = clock.now()
+    const lease = await this.#options.store.grant(this.#ttlMs)
+    this.#stake = { lease, sent, token: chance.id() }
+    return this.#stake
+  }
+
+  #take(id: Revision, bell: Bell): HeldTerm {
+    const stake = this.#stake
+    if (stake === undefined) throw new Error('a term is won under a lease')
+    this.#stake = undefined
+    return new HeldTerm(id, stake, this.#options, this.#ttlMs, bell)
+  }
+}
+
+class HeldTerm implements Term {
+  readonly id: Revision
+  readonly guard: Guard
+  readonly signal: AbortSignal
+  readonly #over = new AbortController()
+  readonly #options: CampaignOptions
+  readonly #lease: StoreLease
+  readonly #gate: ProgressGate
+  readonly #renewal: Renewal
+  readonly #loops: Promise<unknown>
+  readonly #log: Log
+  #resigned: Promise<void> | undefined
+  #gone = false
+
+  constructor(
+    id: Revision,
+    stake: { readonly lease: StoreLease; readonly sent: Instant },
+    options: CampaignOptions,
+    ttlMs: number,
+    bell: Bell,
+  ) {
+    const { clock, log = silent } = options
+    this.id = id
+    this.guard = created(leaders, leaderId, id)
+    this.signal = this.#over.signal
+    this.#options = options
+    this.#log = log
+    this.#lease = stake.lease
+    this.#gate = new ProgressGate(clock, ttlMs)
+    this.#renewal = new Renewal({
+      lease: stake.lease,
+      clock,
+      sent: stake.sent,
+      gate: this.#gate,
+      log,
+      confirm: () => this.#look(),
+    })
+    this.#loops = Promise.all([this.#renew(), this.#watch(bell, clock)])
+    // The key itself is given away once the loop that holds the term has put down what it had in hand.
+    const stopped = (): void => this.#end('stopped')
+    if (options.signal.aborted) stopped()
+    else options.signal.addEventListener('abort', stopped, { once: true, signal: this.signal })
+  }
+
+  isHeld(): boolean {
+    return !this.#over.signal.aborted && this.#options.clock.now() < this.#renewal.goodUntil()
+  }
+
+  heldUntil(): Instant {
+    return this.#renewal.goodUntil()
+  }
+
+  progress(): void {
+    this.#gate.progress()
+  }
+
+  resign(): Promise<void> {
+    this.#resigned ??= this.#giveAway()
+    return this.#resigned
+  }
+
+  async #giveAway(): Promise<void> {
+    // First stop acting, then let others in.
+    this.#end('resigned')
+    if (!this.#gone) {
+      await this.#options.store.commit({ guards: [this.guard], writes: [remove(leaders, leaderId)] })
+    }
+    await this.#lease.revoke()
+    await this.#loops
+  }
+
+  async #renew(): Promise<void> {
+    const end = await this.#renewal.run(this.signal)
+    if (end === 'gone') this.#lost('the leader key is gone with its lease')
+  }
+
+  /** The key may go without its lease, by a person or a restore. */
+  async #watch(bell: Bell, clock: Clock): Promise<void> {
+    while (!this.signal.aborted) {
+      await bell.within(clock, lookMs, this.signal)
+      if (this.signal.aborted) return
+      if ((await this.#look()) === 'gone') this.#lost('the leader key is gone')
+    }
+  }
+
+  async #look(): Promise<'ours' | 'gone' | 'unknown'> {
+    try {
+      const entry = await this.#options.store.get(leaders, leaderId)
+      return entry?.created === this.id ? 'ours' : 'gone'
+    } catch {
+      return 'unknown'
+    }
+  }
+
+  #lost(reason: string): void {
+    this.#gone = true
+    this.#end(reason)
+  }
+
+  #end(reason: string): void {
+    if (this.signal.aborted) return
+    this.#log.info({ term: this.id, reason }, 'the term is over')
+    this.#over.abort()
+  }
+}

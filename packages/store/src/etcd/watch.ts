@@ -1,0 +1,326 @@
+/**
+ * One connection's worth of watching: whole revisions of some ranges, in order, from a revision on. It ends with an error and
+ * is then begun anew by follow.ts from the last revision delivered; the client's own watcher loses events when it is cut, so
+ * only its raw stream is used.
+ *
+ * Several ranges come as several watches on one stream, and etcd keeps order within a watch only. A revision is delivered when
+ * every range is known to be complete up to it: by its own later event, by a progress answer where the server's are exact, and
+ * else by a look at the range as of that revision (nothing newer in it than we have, and as many keys as we count).
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Clock } from '@boxcar/core/model/clock'
+import type { IDuplexStream, IEvent, IWatchRequest, IWatchResponse } from 'etcd3'
+import { Bell } from '../bell.ts'
+import { compareRevisions, type Revision, StoreUnavailable } from '../store.ts'
+import { isCompacted, textOf } from './errors.ts'
+import { callMs, hasLeader, type Member, within } from './members.ts'
+import { next, type Range } from './ranges.ts'
+
+/** History between what was delivered and now is no longer there, or another history began. */
+export class HistoryLost extends Error {
+  override readonly name = 'HistoryLost'
+  readonly oldest: Revision
+
+  constructor(oldest: Revision, reason: string) {
+    super(reason)
+    this.oldest = oldest
+  }
+}
+
+export interface WatchOptions {
+  readonly member: Member
+  readonly ranges: readonly Range[]
+  readonly after: Revision
+  /** How many keys each range holds as of `after`; only needed for several ranges. */
+  readonly counts: readonly number[]
+  /** Whether this member's progress answers promise that all events before them were sent. */
+  readonly exactProgress: boolean
+  readonly clock: Clock
+  readonly signal: AbortSignal
+}
+
+export interface Batch {
+  /** All events up to here are delivered with this batch. */
+  readonly revision: Revision
+  /** By revision. Empty: nothing happened. */
+  readonly events: readonly IEvent[]
+  /** How many keys each range holds as of `revision`. */
+  readonly counts: readonly number[]
+}
+
+/** A progress request is sent this often, and a stream without any answer for the time after it is dead. */
+const askMs = 1000
+const deadMs = 2500
+/** While a revision waits for the other ranges to be known complete. */
+const completeMs = 15
+/** Messages in hand before the stream is told to wait. */
+const mostInHand = 256
+
+/** Yields batches until the signal is aborted; throws StoreUnavailable or HistoryLost. */
+export async function* watchRanges(options: WatchOptions): AsyncGenerator<Batch, void, void> {
+  const { member, ranges, clock, signal, exactProgress } = options
+  const inbox = await Inbox.open(member, clock)
+  const lanes = new Lanes(options)
+  try {
+    ranges.forEach((range, i) => inbox.send({ create_request: createRequest(range, i, options.after) }))
+    let nextAsk = clock.now() + askMs
+    /** The revision of the last progress answer, while no event has come since. */
+    let answered: Revision | undefined
+    while (!signal.aborted) {
+      const wait = lanes.areIncomplete ? completeMs : Math.max(0, nextAsk - clock.now())
+      await inbox.arrival(wait, signal)
+      if (signal.aborted) return
+      let progress: Revision | undefined
+      for (const message of inbox.take()) {
+        refuseCancelled(message)
+        if (message.events.length > 0) {
+          lanes.add(message)
+          answered = undefined
+          progress = undefined
+        } else if (!message.created) progress = message.header.revision as Revision
+      }
+      if (progress !== undefined) {
+        // An inexact answer may overtake events. One second of silence after it, proven by the next answer, settles it.
+        const settled = exactProgress ? progress : answered
+        answered = progress
+        if (settled !== undefined) lanes.completeUpTo(settled)
+      }
+      if (lanes.areIncomplete) {
+        if (exactProgress) inbox.send({ progress_request: {} })
+        else if (await areComplete(member, lanes)) lanes.completeUpTo(lanes.newest)
+      }
+      const batch = lanes.release()
+      if (batch !== undefined) yield batch
+      else if (progress !== undefined && !lanes.areIncomplete) yield lanes.quiet()
+      if (clock.now() >= nextAsk) {
+        await inbox.assertAlive()
+        inbox.send({ progress_request: {} })
+        nextAsk = clock.now() + askMs
+      }
+    }
+  } finally {
+    inbox.close()
+  }
+}
+
+const createRequest = (
+  range: Range,
+  index: number,
+  after: Revision,
+): NonNullable<IWatchRequest['create_request']> => ({
+  ...range,
+  start_revision: next(after),
+  watch_id: String(index + 1),
+})
+
+function refuseCancelled(message: IWatchResponse): void {
+  if (message.compact_revision !== '0' && message.compact_revision !== '')
+    throw new HistoryLost(message.compact_revision as Revision, 'the revisions asked for were compacted')
+  if (message.canceled)
+    throw new StoreUnavailable(`the watch was ended: ${message.cancel_reason || 'no reason given'}`)
+}
+
+/** Whether every range that has not itself reached the newest revision holds, as of it, just what we have of it. */
+async function areComplete(member: Member, lanes: Lanes): Promise<boolean> {
+  const behind = lanes.behind()
+  try {
+    const { responses } = await member.calls.kv.txn(
+      {
+        success: behind.map(lane => ({
+          request_range: {
+            ...lane.range,
+            revision: lanes.newest,
+            min_mod_revision: next(lane.known),
+            limit: 1,
+            keys_only: true,
+          },
+        })),
+      },
+      within(callMs),
+    )
+    return behind.every((lane, i) => {
+      const found = responses[i]?.response_range
+      return found !== undefined && found.kvs.length === 0 && Number(found.count) === lane.count
+    })
+  } catch (error) {
+    if (isCompacted(error)) return false
+    throw new StoreUnavailable(textOf(error))
+  }
+}
+
+interface Lane {
+  readonly range: Range
+  /** All its events up to here are in hand. */
+  known: Revision
+  /** Keys as of `known`. */
+  count: number
+  waiting: IEvent[]
+}
+
+/** What came of each range, and up to where it may be delivered. */
+class Lanes {
+  readonly #lanes: readonly Lane[]
+  #delivered: Revision
+  /** The revision of the newest event in hand. */
+  newest: Revision
+
+  constructor({ ranges, after, counts }: WatchOptions) {
+    this.#lanes = ranges.map((range, i) => ({ range, known: after, count: counts[i] ?? 0, waiting: [] }))
+    this.#delivered = after
+    this.newest = after
+  }
+
+  /** Events in hand wait for other ranges. */
+  get areIncomplete(): boolean {
+    return this.#lanes.some(lane => lane.waiting.length > 0)
+  }
+
+  add(message: IWatchResponse): void {
+    const lane = this.#lanes[Number(message.watch_id) - 1]
+    if (lane === undefined)
+      throw new StoreUnavailable(`etcd answered for an unknown watch ${message.watch_id}`)
+    const known = lane.known
+    for (const event of message.events) {
+      const revision = event.kv.mod_revision as Revision
+      if (compareRevisions(revision, known) <= 0) continue // sent again
+      lane.waiting.push(event)
+      if (event.type === 'Delete') lane.count -= 1
+      else if (event.kv.version === '1') lane.count += 1
+      // A revision that was split over several messages is known only with the last of them.
+      if (!message.fragment) lane.known = revision
+    }
+    if (compareRevisions(lane.known, this.newest) > 0) this.newest = lane.known
+  }
+
+  behind(): readonly Lane[] {
+    return this.#lanes.filter(lane => compareRevisions(lane.known, this.newest) < 0)
+  }
+
+  completeUpTo(revision: Revision): void {
+    for (const lane of this.#lanes) if (compareRevisions(revision, lane.known) > 0) lane.known = revision
+    if (compareRevisions(revision, this.newest) > 0) this.newest = revision
+  }
+
+  quiet(): Batch {
+    return { revision: this.#delivered, events: [], counts: this.#counts() }
+  }
+
+  /** What all ranges are known up to, where that is further than before. */
+  release(): Batch | undefined {
+    let complete = this.newest
+    for (const { known } of this.#lanes) if (compareRevisions(known, complete) < 0) complete = known
+    if (compareRevisions(complete, this.#delivered) <= 0) return undefined
+    const events = this.#takeUpTo(complete)
+    this.#delivered = complete
+    return { revision: complete, events, counts: this.#counts() }
+  }
+
+  #counts(): readonly number[] {
+    return this.#lanes.map(lane => lane.count - arrivals(lane.waiting))
+  }
+
+  #takeUpTo(revision: Revision): readonly IEvent[] {
+    const taken: IEvent[] = []
+    for (const lane of this.#lanes) {
+      const end = lane.waiting.findIndex(event => compareRevisions(event.kv.mod_revision, revision) > 0)
+      taken.push(...lane.waiting.splice(0, end < 0 ? lane.waiting.length : end))
+    }
+    return taken.sort((a, b) => compareRevisions(a.kv.mod_revision, b.kv.mod_revision))
+  }
+}
+
+/** By how many keys events make a range grow. */
+function arrivals(events: readonly IEvent[]): number {
+  let sum = 0
+  for (const event of events) sum += event.type === 'Delete' ? -1 : event.kv.version === '1' ? 1 : 0
+  return sum
+}
+
+/** The raw stream's messages, taken when we come to it; pushes back when we are slow. */
+class Inbox {
+  readonly #stream: IDuplexStream<IWatchRequest, IWatchResponse>
+  readonly #clock: Clock
+  readonly #bell = new Bell()
+  #messages: IWatchResponse[] = []
+  #failure: string | undefined
+  #lastHeard: number
+  #paused = false
+
+  static async open(member: Member, clock: Clock): Promise<Inbox> {
+    try {
+      return new Inbox(await member.watches.watchClient.watch({ interceptors: [hasLeader] }), clock)
+    } catch (error) {
+      throw new StoreUnavailable(textOf(error))
+    }
+  }
+
+  constructor(stream: IDuplexStream<IWatchRequest, IWatchResponse>, clock: Clock) {
+    this.#stream = stream
+    this.#clock = clock
+    this.#lastHeard = clock.now()
+    stream.on('data', message => {
+      this.#lastHeard = clock.now()
+      this.#messages.push(message)
+      if (this.#messages.length >= mostInHand) this.#pause(true)
+      this.#bell.ring()
+    })
+    // Stays for good: an error without a listener ends the process, also after the stream was given up.
+    stream.on('error', error => this.#fail(textOf(error)))
+    stream.on('end', () => this.#fail('the watch stream was closed'))
+  }
+
+  send(request: IWatchRequest): void {
+    if (this.#failure === undefined) this.#stream.write(request)
+  }
+
+  /** Resolves when messages are in hand, after a time, or when the signal is aborted. */
+  async arrival(ms: number, signal: AbortSignal): Promise<void> {
+    if (this.#messages.length > 0 || this.#failure !== undefined) return
+    await this.#bell.within(this.#clock, ms, signal)
+  }
+
+  /** What is in hand; throws StoreUnavailable where nothing is and the stream has failed. */
+  take(): readonly IWatchResponse[] {
+    const messages = this.#messages
+    this.#messages = []
+    if (this.#paused) this.#pause(false)
+    if (messages.length === 0 && this.#failure !== undefined) throw new StoreUnavailable(this.#failure)
+    return messages
+  }
+
+  async assertAlive(): Promise<void> {
+    if (!this.#isSilent()) return
+    // Perhaps it was we who slept: what arrived meanwhile is read first.
+    await nextTurn()
+    await nextTurn()
+    if (!this.#isSilent()) return
+    this.#fail(`the watch was silent for ${deadMs} ms`)
+    throw new StoreUnavailable(`the watch was silent for ${deadMs} ms`)
+  }
+
+  close(): void {
+    // A stream given up while its end is open counts as failed with the client, which then drops the connection and with it
+    // all other watches: right for a dead one only.
+    if (this.#failure === undefined) this.#stream.end()
+    this.#failure ??= 'closed'
+    this.#stream.cancel()
+  }
+
+  #isSilent(): boolean {
+    return this.#messages.length === 0 && this.#clock.now() - this.#lastHeard > deadMs
+  }
+
+  #fail(reason: string): void {
+    this.#failure ??= reason
+    this.#bell.ring()
+  }
+
+  #pause(paused: boolean): void {
+    this.#paused = paused
+    this.#lastHeard = this.#clock.now()
+    // The client's type leaves out what every Node stream has.
+    const stream = this.#stream as unknown as { pause(): void; resume(): void }
+    if (paused) stream.pause()
+    else stream.resume()
+  }
+}

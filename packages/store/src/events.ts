@@ -1,0 +1,135 @@
+/**
+ * Events are written in the transaction of the change that they tell of, under ids that sort by time, and live by a long lease
+ * of their writer: a fresh one each day, so that an event is kept for seven to eight days and history is bounded.
+ */
+import type { Chance, Clock } from '@boxcar/core/model/clock'
+import { after, elapsed, type Instant } from '@boxcar/core/model/clock'
+import type { ClusterEvent } from '@boxcar/core/model/event'
+import { put } from './collection.ts'
+import { type EventId, events } from './keys.ts'
+import { type Log, silent } from './log.ts'
+import type { Store, StoreLease, Write } from './store.ts'
+
+const dayMs = 24 * 60 * 60 * 1000
+const keptMs = 7 * dayMs
+/** How often the lease is looked after: a lost one would make every transaction with an event stale. */
+const checkMs = 5 * 60 * 1000
+const retryMs = 500
+
+export interface EventWriterOptions {
+  readonly store: Store
+  readonly clock: Clock
+  readonly chance: Chance
+  /** `scheduler`, `api` or `agent/<host>`. */
+  readonly writer: string
+  readonly signal?: AbortSignal
+  readonly log?: Log
+}
+
+/** What a caller says of an event; the writer adds who and when. */
+export type EventText = Omit<ClusterEvent, 'at' | 'writer' | 'level'> & {
+  readonly kind: string
+  readonly message: string
+  readonly level?: ClusterEvent['level']
+}
+
+export class EventWriter {
+  /** Resolves when the signal was aborted. */
+  readonly ended: Promise<void>
+  readonly #options: EventWriterOptions
+  readonly #log: Log
+  readonly #granted: Promise<void>
+  #settle: () => void = () => {}
+  #lease: StoreLease | undefined
+  #lastMs = 0
+  #count = 0
+
+  constructor(options: EventWriterOptions) {
+    this.#options = options
+    this.#log = options.log ?? silent
+    this.#granted = new Promise(resolve => {
+      this.#settle = resolve
+    })
+    this.ended = this.#keep(options.signal ?? new AbortController().signal)
+  }
+
+  /** Resolves when events can be written: the store has granted the first lease (or the signal was aborted). */
+  ready(): Promise<void> {
+    return this.#granted
+  }
+
+  /** Whether the store has granted a lease: `write` throws before. */
+  get isReady(): boolean {
+    return this.#lease !== undefined
+  }
+
+  /** The write that tells of a change, to be put into that change's transaction. */
+  write(event: EventText): Write {
+    if (this.#lease === undefined) throw new Error('events are written only after ready()')
+    const { clock, writer } = this.#options
+    const at = clock.wall()
+    const value: ClusterEvent = {
+      level: 'info',
+      ...event,
+      at,
+      writer,
+      kind: event.kind,
+      message: event.message,
+    }
+    return put(events, this.#nextId(at), value, this.#lease.id)
+  }
+
+  /** To be called where a transaction with an event was refused for no other reason that shows: the lease may be gone. */
+  async check(): Promise<void> {
+    const lease = this.#lease
+    if (lease === undefined) return
+    try {
+      if ((await lease.renew(1500)) === 'gone' && this.#lease === lease) await this.#grant()
+    } catch {
+      // Not known: the next check tells.
+    }
+  }
+
+  async #keep(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options
+    let granted: Instant = clock.now()
+    while (!signal.aborted && this.#lease === undefined) {
+      granted = clock.now()
+      if (!(await this.#grant())) await clock.sleep(retryMs, signal)
+    }
+    while (!signal.aborted) {
+      await clock.sleep(checkMs, signal)
+      if (signal.aborted) break
+      if (elapsed(after(granted, dayMs), clock.now()) >= 0) {
+        const sent = clock.now()
+        if (await this.#grant()) granted = sent
+      } else await this.check()
+    }
+    this.#settle()
+  }
+
+  async #grant(): Promise<boolean> {
+    try {
+      this.#lease = await this.#options.store.grant(keptMs)
+      this.#settle()
+      return true
+    } catch (error) {
+      this.#log.warn(
+        { error: error instanceof Error ? error.message : String(error) },
+        'no lease for events yet',
+      )
+      return false
+    }
+  }
+
+  /** Rises with each call, even where the wall clock goes back: milliseconds, a counter within one, and a bit of chance. */
+  #nextId(at: number): EventId {
+    if (at > this.#lastMs) {
+      this.#lastMs = at
+      this.#count = 0
+    } else this.#count += 1
+    const time = Math.floor(this.#lastMs).toString(36).padStart(9, '0')
+    const count = this.#count.toString(36).padStart(4, '0')
+    return { writer: this.#options.writer, id: `${time}-${count}-${this.#options.chance.id().slice(0, 4)}` }
+  }
+}
