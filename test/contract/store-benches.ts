@@ -78,31 +78,14 @@ export async function etcdBench(options: { readonly quotaBytes?: number } = {}):
   const dir = await mkdtemp(join(tmpdir(), 'boxcar-store-'))
   const [clients, peers] = [await freePort(), await freePort()]
   const endpoint = `http://127.0.0.1:${clients}`
-  let etcd = await startEtcd()
+  let etcd = await start()
   const lines: { readonly store: Store; readonly proxy: TcpProxy }[] = []
 
-  async function startEtcd(): Promise<ChildProcess> {
-    const process = spawn(
-      'etcd',
-      [
-        ...['--data-dir', join(dir, 'data'), '--log-level', 'error', '--logger', 'zap'],
-        ...['--listen-client-urls', endpoint, '--advertise-client-urls', endpoint],
-        ...['--listen-peer-urls', `http://127.0.0.1:${peers}`],
-        ...(options.quotaBytes === undefined ? [] : ['--quota-backend-bytes', String(options.quotaBytes)]),
-      ],
-      { stdio: 'ignore' },
-    )
-    for (let tries = 0; tries < 100; tries += 1) {
-      try {
-        const answer = await fetch(`${endpoint}/health`)
-        if (answer.ok && JSON.stringify(await answer.json()).includes('true')) return process
-      } catch {
-        // not up yet
-      }
-      await systemClock.sleep(50)
-    }
-    process.kill('SIGKILL')
-    throw new Error('etcd did not come up')
+  function start(): Promise<ChildProcess> {
+    return startMember(endpoint, [
+      ...['--data-dir', join(dir, 'data'), '--listen-peer-urls', `http://127.0.0.1:${peers}`],
+      ...(options.quotaBytes === undefined ? [] : ['--quota-backend-bytes', String(options.quotaBytes)]),
+    ])
   }
   async function kill(): Promise<void> {
     const gone = once(etcd, 'exit')
@@ -150,7 +133,7 @@ export async function etcdBench(options: { readonly quotaBytes?: number } = {}):
     },
     restart: async () => {
       await kill()
-      etcd = await startEtcd()
+      etcd = await start()
     },
     fill: async ({ store }) => {
       const json = JSON.stringify({ since: 1, padding: 'x'.repeat(500_000) })
@@ -168,6 +151,82 @@ export async function etcdBench(options: { readonly quotaBytes?: number } = {}):
       await rm(dir, { recursive: true, force: true })
     },
   }
+}
+
+/** Three members of one etcd; a member keeps its place in `endpoints` for good. */
+export interface EtcdTrio {
+  readonly endpoints: readonly string[]
+  kill(index: number): Promise<void>
+  start(index: number): Promise<void>
+  pause(index: number): void
+  resume(index: number): void
+  stop(): Promise<void>
+}
+
+export async function etcdTrio(): Promise<EtcdTrio> {
+  const dir = await mkdtemp(join(tmpdir(), 'boxcar-store-'))
+  const indices = [0, 1, 2]
+  const ports = await Promise.all(indices.map(() => freePort()))
+  const peerUrls = (await Promise.all(indices.map(() => freePort()))).map(port => `http://127.0.0.1:${port}`)
+  const endpoints = ports.map(port => `http://127.0.0.1:${port}`)
+  const launch = (index: number): Promise<ChildProcess> => {
+    const peer = peerUrls[index] ?? ''
+    return startMember(endpoints[index] ?? '', [
+      ...['--name', `m${index}`, '--data-dir', join(dir, `m${index}`)],
+      ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
+      ...['--initial-cluster', peerUrls.map((url, i) => `m${i}=${url}`).join(',')],
+    ])
+  }
+  const members = await Promise.all(indices.map(launch))
+  const at = (index: number): ChildProcess => {
+    const member = members[index]
+    if (member === undefined) throw new Error(`there is no member ${index}`)
+    return member
+  }
+  async function kill(index: number): Promise<void> {
+    const member = at(index)
+    if (member.exitCode !== null || member.signalCode !== null) return
+    const gone = once(member, 'exit')
+    member.kill('SIGKILL')
+    await gone
+  }
+  return {
+    endpoints,
+    kill,
+    start: async index => {
+      members[index] = await launch(index)
+    },
+    pause: index => void at(index).kill('SIGSTOP'),
+    resume: index => void at(index).kill('SIGCONT'),
+    stop: async () => {
+      await Promise.all(indices.map(kill))
+      await rm(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Starts a member and waits until it answers. */
+async function startMember(endpoint: string, args: readonly string[]): Promise<ChildProcess> {
+  const member = spawn(
+    'etcd',
+    [
+      ...args,
+      ...['--log-level', 'error', '--logger', 'zap'],
+      ...['--listen-client-urls', endpoint, '--advertise-client-urls', endpoint],
+    ],
+    { stdio: 'ignore' },
+  )
+  for (let tries = 0; tries < 300; tries += 1) {
+    try {
+      const answer = await fetch(`${endpoint}/health`)
+      if (answer.ok && JSON.stringify(await answer.json()).includes('true')) return member
+    } catch {
+      // not up yet
+    }
+    await systemClock.sleep(50)
+  }
+  member.kill('SIGKILL')
+  throw new Error('etcd did not come up')
 }
 
 interface GatewayAnswer {

@@ -1,8 +1,9 @@
-/** Records every change of the leader's collections, over a connection of its own that no test cuts. */
+/** Records every change of the leader's collections and of the proxies' acknowledgements, over a connection of its own that no test cuts. */
 
+import { route, routeAck } from '@boxcar/core/model/route'
 import { openEtcdStore } from '@boxcar/store/etcd/store'
-import { leaders, pendings, placements, rollouts, routes } from '@boxcar/store/keys'
-import type { Change } from '@boxcar/store/store'
+import { leaders, pendings, placements, rollouts, routeAcks, routes } from '@boxcar/store/keys'
+import { type Change, compareRevisions } from '@boxcar/store/store'
 import { systemClock } from '@boxcar/store/system'
 
 export interface RecordedChange {
@@ -24,7 +25,9 @@ export async function recordHistory(endpoint: string, cluster: string, now: () =
   const ready = new Promise<void>(resolve => {
     begun = resolve
   })
-  const scopes = [leaders, placements, rollouts, routes, pendings].map(collection => ({ collection }))
+  const scopes = [leaders, placements, rollouts, routes, pendings, routeAcks].map(collection => ({
+    collection,
+  }))
   const following = (async () => {
     for await (const step of store.follow(scopes, { signal: ending.signal })) {
       const at = now()
@@ -46,3 +49,40 @@ export async function recordHistory(endpoint: string, cluster: string, now: () =
     },
   }
 }
+
+/** When the last of these hosts' proxies acknowledged the route in which a generation first answered, after a moment. */
+export function lastAcknowledged(
+  history: History,
+  generation: number,
+  hosts: readonly string[],
+  from: number,
+): number {
+  const switched = history.changes.find(
+    ({ at, change }) =>
+      at >= from &&
+      change.kind === 'put' &&
+      change.collection === routes &&
+      answering(change.entry.value) === generation,
+  )
+  if (switched?.change.kind !== 'put') throw new Error(`generation ${generation} was never switched to`)
+  const { modified } = switched.change.entry
+  const acknowledged = hosts.map(host => {
+    const ack = history.changes.find(
+      ({ change }) =>
+        change.kind === 'put' &&
+        change.collection === routeAcks &&
+        change.entry.id === host &&
+        compareRevisions(revisionOf(change.entry.value), modified) >= 0,
+    )
+    if (ack === undefined) throw new Error(`${host} never acknowledged route revision ${modified}`)
+    return ack.at
+  })
+  return Math.max(...acknowledged)
+}
+
+function answering(value: unknown): number | undefined {
+  const parsed = route.safeParse(value)
+  return parsed.data?.backings.find(backing => backing.share > 0)?.generation
+}
+
+const revisionOf = (value: unknown): string => routeAck.parse(value).revision

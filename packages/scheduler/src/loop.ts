@@ -87,6 +87,7 @@ class Office {
         if (change !== undefined) this.#world.apply(change, now)
       }
     this.#world.revision = mirror.revision
+    this.wake.ring() // a new leader acts at once
     return mirror.onChange((changes, revision) => {
       const at = clock.now()
       for (const change of changes) {
