@@ -1,4 +1,5 @@
 /** Thirty replicas, beside what the engines alone need for thirty containers on the same hosts in the same run. */
+import { pushBusybox } from '@boxcar/cli/machine/images'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Lab, startLab } from '../lab/lab.ts'
 import { now } from '../lab/load.ts'
@@ -8,14 +9,17 @@ import { figure, untilReady } from '../lab/web.ts'
 const replicas = 30
 const rounds = 3
 
+/** A web server that is up as soon as its container is: what is measured is the way there. */
+const command = ['httpd', '-f', '-p', '8080', '-h', '/etc']
+
 let lab: Lab
+let image: string
 beforeAll(async () => {
-  lab = await startLab({ images: [{ version: '1' }] })
+  lab = await startLab({ images: [] })
+  image = (await pushBusybox(lab.machine.registry.address)).pinned
+  for (const { machine } of lab.hosts) await machine.docker(['pull', '--quiet', image])
 })
 afterAll(() => lab?.stop())
-
-/** What both sides start: the test service with a published port. */
-const image = () => lab.image('1').pinned
 
 async function plainDockerRun(): Promise<number> {
   const began = now()
@@ -23,7 +27,14 @@ async function plainDockerRun(): Promise<number> {
     Array.from({ length: replicas }, async (_, i) => {
       const host = lab.hosts[i % lab.hosts.length]
       if (host === undefined) throw new Error('no host')
-      const id = await host.machine.docker(['run', '-d', '-p', `${host.address}:${31_000 + i}:8080`, image()])
+      const id = await host.machine.docker([
+        'run',
+        '-d',
+        '-p',
+        `${host.address}:${31_000 + i}:8080`,
+        image,
+        ...command,
+      ])
       return { host, id: id.trim() }
     }),
   )
@@ -39,10 +50,12 @@ async function boxcar(name: string): Promise<number> {
   const ref = { project: 'speed', name }
   const spec = {
     name,
-    image: image(),
+    image,
+    command,
     replicas,
     ports: [{ name: 'http', container: 8080 }],
     resources: { reservations: { cpus: 0.01, memory: '16MiB' } },
+    stop: { signal: 'SIGKILL' },
   }
   const began = now()
   await lab.api.put(ref, spec)

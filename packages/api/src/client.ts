@@ -329,17 +329,18 @@ function callerOf(options: ClientOptions) {
       if (how.service !== undefined) query.set('service', how.service)
       if (after === undefined && how.tail !== undefined) query.set('tail', String(how.tail))
       if (how.mode === 'recent') query.set('follow', 'false')
+      const silence = silenceWatch()
       try {
         const response = await open('GET', `/v1/events?${query}`, {
           headers: {
             accept: 'text/event-stream',
             ...(after === undefined ? {} : { 'last-event-id': after }),
           },
-          signal,
+          signal: AbortSignal.any([signal, silence.signal]),
         })
         if (!response.ok) throw await problemOf(server, response)
         waitMs = 250
-        for await (const message of messagesOf(response)) {
+        for await (const message of messagesOf(response, silence.heard)) {
           if (message.id !== undefined) after = message.id
           if (message.event === 'reset') yield { kind: 'reset' }
           const event = message.event === 'event' ? eventView.safeParse(JSON.parse(message.data)) : undefined
@@ -353,6 +354,8 @@ function callerOf(options: ClientOptions) {
         if (error instanceof ApiProblem && error.problem.status !== 503) throw error
         if (how.mode === 'recent') throw error
         how.onTrouble?.(reasonOf(error))
+      } finally {
+        silence.end()
       }
       await pause(waitMs, signal)
       waitMs = Math.min(waitMs * 2, 5_000)
@@ -400,9 +403,10 @@ interface Message {
 }
 
 /** Server-sent events, as far as our own servers write them. */
-async function* messagesOf(response: Response): AsyncGenerator<Message> {
+async function* messagesOf(response: Response, onLine: () => void): AsyncGenerator<Message> {
   let [event, data, id]: [string, string[], string | undefined] = ['event', [], undefined]
   for await (const line of linesOf(response)) {
+    onLine()
     if (line === '') {
       if (data.length > 0) yield { event, data: data.join('\n'), id }
       ;[event, data, id] = ['event', [], undefined]
@@ -412,7 +416,28 @@ async function* messagesOf(response: Response): AsyncGenerator<Message> {
   }
 }
 
-/** The one timer of the client: it runs in programs for people, never in what is simulated. */
+/** Servers say something every 10 s; one that says nothing for so long is gone, though its connection may still stand. */
+const silenceMs = 25_000
+
+function silenceWatch(): {
+  readonly signal: AbortSignal
+  readonly heard: () => void
+  readonly end: () => void
+} {
+  const over = new AbortController()
+  const late = () => over.abort(new Error(`nothing was heard for ${silenceMs / 1000} s`))
+  let timer = setTimeout(late, silenceMs)
+  return {
+    signal: over.signal,
+    heard: () => {
+      clearTimeout(timer)
+      timer = setTimeout(late, silenceMs)
+    },
+    end: () => clearTimeout(timer),
+  }
+}
+
+/** The client runs in programs for people, never in what is simulated: timers here are real ones. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise(resolve => {
     const done = () => {

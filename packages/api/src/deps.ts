@@ -3,7 +3,6 @@ import type { Chance, Clock } from '@boxcar/core/model/clock'
 import type { EventWriter } from '@boxcar/store/events'
 import {
   type ClusterRecord,
-  claims,
   generations,
   hostSettingsOf,
   hosts,
@@ -49,7 +48,6 @@ export const apiScopes: readonly Scope[] = [
   specs,
   generations,
   intents,
-  claims,
   hosts,
   hostSettingsOf,
   presences,

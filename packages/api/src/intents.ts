@@ -146,11 +146,19 @@ function impossible(
       ],
     }
   if (moving) return undefined
+  // The rollout was given up by itself: going back once more would take away what answers well.
+  if (ask.to === undefined && phase.phase === 'reverted')
+    return {
+      kind: 'wrong-state',
+      words:
+        phase.stable === undefined
+          ? `no generation of ${name} answers, so there is nothing to undo`
+          : `generation ${phase.rejected} of ${name} was given up already, and generation ${phase.stable} answers`,
+      ...(phase.stable === undefined ? {} : { next: `boxcar undo ${name} --to N, for an earlier one` }),
+    }
   const live = phase.phase === 'settled' || phase.phase === 'draining' ? phase.live : phase.stable
   if (ask.to !== undefined && ask.to === live)
     return { kind: 'wrong-state', words: `generation ${ask.to} of ${name} answers already` }
-  if (ask.to === undefined && live === undefined)
-    return { kind: 'wrong-state', words: `no generation of ${name} answers, so there is nothing to undo` }
   return undefined
 }
 

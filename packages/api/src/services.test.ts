@@ -1,3 +1,4 @@
+import type { Instant } from '@boxcar/core/model/clock'
 import type { GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import type { Placement } from '@boxcar/core/model/placement'
 import type { Phase, Rejection, Rollout } from '@boxcar/core/model/rollout'
@@ -13,6 +14,7 @@ import {
   specs,
 } from '@boxcar/store/keys'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { buildApp } from './app.ts'
 import { type TestServer, testServer } from './testing.ts'
 import {
   actedView,
@@ -82,101 +84,101 @@ describe('PUT', () => {
     readonly first?: object
     readonly now?: Phase
     readonly rest?: Partial<Rollout>
-    readonly then: object
+    readonly sent: object
     readonly expected: readonly [SavedView['changed'], number]
   }[] = [
     {
       name: 'other content',
       now: settled,
-      then: { image: digest, env: { A: '1' } },
+      sent: { image: digest, env: { A: '1' } },
       expected: ['new-generation', 2],
     },
-    { name: 'the same digest, live', now: settled, then: { image: digest }, expected: ['unchanged', 1] },
+    { name: 'the same digest, live', now: settled, sent: { image: digest }, expected: ['unchanged', 1] },
     {
       name: 'a default written out',
       now: settled,
-      then: { image: digest, init: false },
+      sent: { image: digest, init: false },
       expected: ['in-place', 1],
     },
-    { name: 'more replicas', now: settled, then: { image: digest, replicas: 4 }, expected: ['in-place', 1] },
+    { name: 'more replicas', now: settled, sent: { image: digest, replicas: 4 }, expected: ['in-place', 1] },
     {
       name: 'other placement',
       now: settled,
-      then: { image: digest, placement: { maxPerHost: 1 } },
+      sent: { image: digest, placement: { maxPerHost: 1 } },
       expected: ['in-place', 1],
     },
     {
       name: 'a tag, live',
       first: { image: 'web:1' },
       now: settled,
-      then: { image: 'web:1' },
+      sent: { image: 'web:1' },
       expected: ['new-generation', 2],
     },
     {
       name: 'a tag, not taken up yet',
       first: { image: 'web:1' },
-      then: { image: 'web:1' },
+      sent: { image: 'web:1' },
       expected: ['unchanged', 1],
     },
     {
       name: 'a tag, resolving',
       first: { image: 'web:1' },
       now: { phase: 'resolving', next: g(1) },
-      then: { image: 'web:1' },
+      sent: { image: 'web:1' },
       expected: ['unchanged', 1],
     },
     {
       name: 'a tag, warming',
       first: { image: 'web:1' },
       now: { phase: 'warming', next: g(1) },
-      then: { image: 'web:1' },
+      sent: { image: 'web:1' },
       expected: ['unchanged', 1],
     },
     {
       name: 'other content while warming',
       now: { phase: 'warming', next: g(1) },
-      then: { image: digest, env: { A: '1' } },
+      sent: { image: digest, env: { A: '1' } },
       expected: ['new-generation', 2],
     },
     {
       name: 'the same again after it was given up',
       now: { phase: 'reverted', rejected: g(1) },
-      then: { image: digest },
+      sent: { image: digest },
       expected: ['new-generation', 2],
     },
     {
       name: 'the same again after an undo',
       now: { phase: 'settled', live: g(9), warm: g(1) },
       rest: { rejections: [rejection] },
-      then: { image: digest },
+      sent: { image: digest },
       expected: ['new-generation', 2],
     },
     {
       name: 'the same as another one, live',
       now: { phase: 'settled', live: g(9) },
       rest: { same: { 1: g(9) } },
-      then: { image: digest },
+      sent: { image: digest },
       expected: ['unchanged', 1],
     },
     {
       name: 'a host port, given up with nothing beside it',
       first: { image: digest, ports: [{ name: 'a', container: 1, hostPort: 9 }] },
       now: { phase: 'reverted', rejected: g(1) },
-      then: { image: digest, ports: [{ name: 'a', container: 1, hostPort: 9 }] },
+      sent: { image: digest, ports: [{ name: 'a', container: 1, hostPort: 9 }] },
       expected: ['new-generation', 2],
     },
     {
       name: 'a host port and a tag',
       first: { image: 'web:1', ports: [{ name: 'a', container: 1, hostPort: 9 }] },
       now: settled,
-      then: { image: 'web:1', ports: [{ name: 'a', container: 1, hostPort: 9 }] },
+      sent: { image: 'web:1', ports: [{ name: 'a', container: 1, hostPort: 9 }] },
       expected: ['unchanged', 1],
     },
   ]
-  test.each(rules)('$name: $expected', async ({ first, now, rest, then, expected }) => {
+  test.each(rules)('$name: $expected', async ({ first, now, rest, sent, expected }) => {
     await saved(put(first ?? { image: digest }))
     if (now !== undefined) await server.roll(web, now, rest)
-    const view = await saved(put(then))
+    const view = await saved(put(sent))
     expect([view.changed, view.generation]).toEqual(expected)
     expect(serviceView.parse(await get(url)).generation).toBe(expected[1])
   })
@@ -458,6 +460,14 @@ describe('undo and abort', () => {
     expect(answer.json()).toMatchObject({ code: 'wrong-state' })
   })
 
+  test('does not go behind what a failed rollout left in place', async () => {
+    await twoGenerations()
+    await server.roll(web, { phase: 'reverted', stable: g(1), rejected: g(2) })
+    const answer = await post('undo')
+    expect(answer.statusCode).toBe(409)
+    expect(problemView.parse(answer.json()).detail).toContain('generation 1 answers')
+  })
+
   test('is refused at once where it cannot be', async () => {
     await twoGenerations()
     expect((await post('undo', { to: 7 })).json()).toMatchObject({
@@ -561,6 +571,18 @@ describe('while the store is away', () => {
     expect((await server.app.inject({ url })).statusCode).toBe(200)
     server.store.faults.comeBack()
     expect((await saved(put({ image: digest, replicas: 2 }))).service.replicas).toBe(2)
+  })
+
+  test('what is older than five seconds is marked', async () => {
+    await saved(put({ image: digest }))
+    const { clock } = server.deps
+    const later = { ...clock, now: () => (clock.now() + 7_000) as Instant }
+    const app = await buildApp({ ...server.deps, clock: later })
+    const answer = await app.inject({ url })
+    expect(answer.headers).toMatchObject({ 'boxcar-stale': 'true', age: expect.stringMatching(/^[78]$/) })
+    expect((await app.inject({ url: '/readyz?verbose' })).json()).toMatchObject({ status: 503, ready: false })
+    await app.close()
+    expect((await server.app.inject({ url })).headers['boxcar-stale']).toBeUndefined()
   })
 
   test('a lost answer is looked up: done is done', async () => {

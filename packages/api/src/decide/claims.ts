@@ -86,4 +86,4 @@ const collide = (a: Address, b: Address) =>
     b.protocol === 'tcp' ||
     (a.id.hostname === b.id.hostname && a.id.path === b.id.path))
 
-const addressOf = (id: ClaimId) => `${id.hostname === '*' ? '' : id.hostname}:${id.listen}${id.path}`
+const addressOf = (id: ClaimId) => `${id.hostname}:${id.listen}${id.path}`

@@ -106,5 +106,5 @@ export function superfluous(
 function namedBy(rollout: Rollout): number[] {
   const phase: Readonly<Record<string, unknown>> = rollout.now
   const named = ['stable', 'next', 'live', 'old', 'warm', 'rejected'].map(key => phase[key])
-  return [rollout.asked, ...named].filter(n => typeof n === 'number')
+  return named.filter(n => typeof n === 'number')
 }

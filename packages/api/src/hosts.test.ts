@@ -1,0 +1,65 @@
+import type { HostId } from '@boxcar/core/model/ids'
+import { remove } from '@boxcar/store/collection'
+import { hostSettingsOf, hosts, presences } from '@boxcar/store/keys'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { type TestServer, testServer } from './testing.ts'
+import { drainView, hostView } from './views.ts'
+
+let server: TestServer
+const h1 = 'h1' as HostId
+beforeEach(async () => {
+  server = await testServer()
+  await server.addHost('h1', { labels: { zone: 'a' } })
+})
+afterEach(() => server.close())
+
+const call = (method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, payload?: object) =>
+  server.app.inject({ method, url: `/v1/hosts/${path}`, ...(payload === undefined ? {} : { payload }) })
+
+test('cordon, drain, and back', async () => {
+  expect(hostView.parse((await call('GET', 'h1')).json())).toMatchObject({ state: 'ready', present: true })
+  const cordoned = await call('POST', 'h1/cordon', { why: 'new disk' })
+  expect(hostView.parse(cordoned.json())).toMatchObject({
+    state: 'cordoned',
+    reason: 'new disk',
+    cordon: { by: 'api' },
+  })
+  const draining = await call('POST', 'h1/drain')
+  expect(drainView.parse(draining.json())).toMatchObject({ host: { state: 'draining' }, moves: [] })
+  expect(hostView.parse((await call('DELETE', 'h1/drain')).json()).state).toBe('cordoned')
+  await call('POST', 'h1/drain')
+  expect(hostView.parse((await call('POST', 'h1/uncordon')).json()).state).toBe('ready')
+  const revision = server.etcd.revision
+  await call('POST', 'h1/uncordon')
+  expect(server.etcd.revision, 'said twice, written once').toBe(revision)
+})
+
+test('labels of operators win, and null takes one away', async () => {
+  const labelled = await call('PATCH', 'h1', { labels: { zone: 'b', disk: 'ssd' } })
+  expect(hostView.parse(labelled.json()).labels).toEqual({ zone: 'b', disk: 'ssd' })
+  const less = await call('PATCH', 'h1', { labels: { zone: null } })
+  expect(hostView.parse(less.json()).labels).toEqual({ zone: 'a', disk: 'ssd' })
+})
+
+test('a host that is there is not forgotten; one that is gone is', async () => {
+  expect((await call('DELETE', 'h1')).statusCode).toBe(409)
+  await call('POST', 'h1/cordon')
+  await server.write(remove(presences, h1))
+  expect(hostView.parse((await call('GET', 'h1')).json())).toMatchObject({ state: 'suspect', present: false })
+  expect((await call('DELETE', 'h1')).statusCode).toBe(204)
+  expect((await call('GET', 'h1')).statusCode).toBe(404)
+  expect(await server.store.get(hosts, h1)).toBeUndefined()
+  expect(await server.store.get(hostSettingsOf, h1)).toBeUndefined()
+})
+
+test('every change has an event with who and which request', async () => {
+  const answer = await server.app.inject({
+    method: 'POST',
+    url: '/v1/hosts/h1/cordon',
+    payload: {},
+    headers: { 'boxcar-actor': 'ada' },
+  })
+  const told = await server.app.inject({ url: '/v1/events?tail=1&follow=false' })
+  expect(told.body).toContain('"message":"ada cordoned host h1"')
+  expect(told.body).toContain(`"requestId":"${answer.headers['boxcar-request-id']}"`)
+})

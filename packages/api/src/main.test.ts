@@ -1,0 +1,221 @@
+/** The listening server: where it may listen, whom it lets in, and what it says to requests that are not HTTP. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { ApiProblem, ApiUnreachable, createClient } from './client.ts'
+import { CannotListen, type ListenOptions, type RunningApi, startApi } from './main.ts'
+import { type TestServer, testServer } from './testing.ts'
+
+const token = 'a-token-of-enough-characters'
+let folder: string
+let tokenFile: string
+let server: TestServer
+const running: RunningApi[] = []
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'boxcar-api-'))
+  tokenFile = join(folder, 'token')
+  await writeFile(tokenFile, `${token}\n`)
+  server = await testServer()
+})
+afterEach(async () => {
+  for (const api of running.splice(0)) await api.close()
+})
+afterAll(async () => {
+  await server.close()
+  await rm(folder, { recursive: true })
+})
+
+async function start(options: ListenOptions = {}): Promise<RunningApi> {
+  const api = await startApi(server.deps, { listen: '127.0.0.1:0', ...options })
+  running.push(api)
+  return api
+}
+
+describe('where it listens', () => {
+  test('beyond loopback only with a token, or where told that everybody may come', async () => {
+    await expect(start({ listen: '0.0.0.0:0' })).rejects.toThrow(/--token-file, or --insecure/)
+    await expect(start({ listen: '[::]:0' })).rejects.toThrow(CannotListen)
+    await start({ listen: '0.0.0.0:0', access: 'insecure' })
+    await start({ listen: '0.0.0.0:0', tokenFile })
+    await start({ listen: 'localhost:0' })
+  })
+
+  test('one sentence for what cannot be', async () => {
+    await expect(start({ listen: '7070' })).rejects.toThrow(/not an address to listen on/)
+    await expect(start({ listen: '127.0.0.1:70707' })).rejects.toThrow(/not an address/)
+    await expect(start({ tokenFile: join(folder, 'none') })).rejects.toThrow(/cannot be read/)
+    const short = join(folder, 'short')
+    await writeFile(short, 'abc')
+    await expect(start({ tokenFile: short })).rejects.toThrow(/at least 16/)
+    const first = await start()
+    await expect(start({ listen: `127.0.0.1:${first.port}` })).rejects.toThrow(/taken by another process/)
+  })
+})
+
+describe('the token', () => {
+  test('is asked for everywhere but where nothing is told', async () => {
+    const { url } = await start({ tokenFile })
+    const status = async (path: string, authorization?: string) =>
+      (await fetch(url + path, authorization === undefined ? {} : { headers: { authorization } })).status
+    expect(await status('/v1/hosts')).toBe(401)
+    expect(await status('/v1/hosts', 'Bearer wrong')).toBe(401)
+    expect(await status('/v1/hosts', token)).toBe(401)
+    expect(await status('/v1/hosts', `Bearer ${token}x`)).toBe(401)
+    expect(await status(`/v1/hosts?token=${token}`)).toBe(401)
+    expect(await status('/metrics')).toBe(401)
+    expect(await status('/nothing')).toBe(401)
+    expect(await status('/v1/hosts', `Bearer ${token}`)).toBe(200)
+    expect(await status('/livez')).toBe(200)
+    const client = createClient({ server: url, token })
+    expect((await client.cluster()).name).toBe('test')
+    await expect(createClient({ server: url }).hosts()).rejects.toThrow(ApiProblem)
+  })
+
+  test('without one, a web page may neither change anything nor come under a name of its own', async () => {
+    const { port } = await start()
+    const post = (headers: string) =>
+      raw(
+        port,
+        `POST /v1/hosts/h1/cordon HTTP/1.1\r\n${headers}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
+      )
+    expect(await post(`Host: 127.0.0.1:${port}\r\nOrigin: http://evil.example`)).toMatch(/^HTTP\/1.1 403/)
+    expect(await post(`Host: evil.example:${port}\r\nOrigin: http://evil.example:${port}`)).toMatch(
+      /^HTTP\/1.1 403/,
+    )
+    expect(await post(`Host: 127.0.0.1:${port}`)).toMatch(/^HTTP\/1.1 404/)
+  })
+})
+
+test('the client tells a server that is not there from one that refuses', async () => {
+  const { port, close } = await start()
+  await close()
+  const client = createClient({ server: `http://127.0.0.1:${port}` })
+  await expect(client.hosts()).rejects.toThrow(ApiUnreachable)
+  await expect(client.hosts()).rejects.toThrow(/ECONNREFUSED/)
+})
+
+/** Sends bytes and reads until the server closes or is silent. */
+function raw(port: number, bytes: string, ms = 3_000): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(bytes, 'latin1'))
+    let answer = ''
+    const timer = setTimeout(() => socket.destroy(), ms)
+    socket.on('data', chunk => {
+      answer += chunk.toString('latin1')
+    })
+    socket.on('error', reject)
+    socket.on('close', () => {
+      clearTimeout(timer)
+      resolve(answer)
+    })
+  })
+}
+
+describe('framing', () => {
+  const cases: readonly [string, string, RegExp][] = [
+    [
+      'two Host headers',
+      'GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n',
+      /^HTTP\/1.1 400/,
+    ],
+    ['no Host header', 'GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n', /^HTTP\/1.1 400/],
+    [
+      'both lengths',
+      'POST /v1/plans HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      /^HTTP\/1.1 400/,
+    ],
+    [
+      'two lengths',
+      'POST /v1/plans HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}',
+      /^HTTP\/1.1 400/,
+    ],
+    [
+      'a length with a sign',
+      'POST /v1/plans HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n{}',
+      /^HTTP\/1.1 400/,
+    ],
+    ['bare line feeds', 'GET /livez HTTP/1.1\nHost: a\n\n', /^HTTP\/1.1 400/],
+    ['a space before the colon', 'GET /livez HTTP/1.1\r\nHost : a\r\n\r\n', /^HTTP\/1.1 400/],
+    ['a header without a name', 'GET /livez HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n', /^HTTP\/1.1 400/],
+    ['a NUL in a header', 'GET /livez HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n', /^HTTP\/1.1 400/],
+    ['HTTP/0.9', 'GET /livez\r\n\r\n', /^HTTP\/1.1 400/],
+    ['no HTTP at all', '\x16\x03\x01\x02\x00\x01\x00', /^HTTP\/1.1 400/],
+    [
+      'headers of 17 KB',
+      `GET /livez HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(17_000)}\r\n\r\n`,
+      /^HTTP\/1.1 431/,
+    ],
+    [
+      'a fragment',
+      'GET /livez#x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+      /^HTTP\/1.1 (?:400|404|200)/,
+    ],
+  ]
+  test.each(cases)('%s', async (_, bytes, expected) => {
+    const { port } = await start()
+    const answer = await raw(port, bytes)
+    expect(answer).toMatch(expected)
+    expect(answer.match(/^HTTP\//gm), 'never two answers to one request').toHaveLength(1)
+  })
+
+  test('pipelined requests are answered in order, one each', async () => {
+    const { port } = await start()
+    const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n`
+    const answer = await raw(
+      port,
+      `${get('/livez')}\r\n${get('/nothing')}\r\n${get('/version')}Connection: close\r\n\r\n`,
+    )
+    expect(answer.match(/HTTP\/1.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 404', 'HTTP/1.1 200'])
+  })
+
+  test('headers that never end are given up', async () => {
+    const { port } = await start()
+    const from = performance.now()
+    const answer = await raw(port, 'GET /livez HTTP/1.1\r\nHost: a\r\n', 12_000)
+    expect(answer).toMatch(/^HTTP\/1.1 408/)
+    expect(performance.now() - from).toBeLessThan(9_000)
+  }, 15_000)
+})
+
+describe('the description', () => {
+  const document = z.looseObject({
+    openapi: z.string(),
+    paths: z.record(
+      z.string(),
+      z.record(z.string(), z.looseObject({ responses: z.record(z.string(), z.unknown()) })),
+    ),
+    components: z.looseObject({ schemas: z.record(z.string(), z.unknown()) }),
+  })
+
+  test('is OpenAPI 3.1, with every route and no reference to nowhere', async () => {
+    const { url } = await start()
+    const text = await (await fetch(`${url}/openapi.json`)).text()
+    const { openapi, paths, components } = document.parse(JSON.parse(text))
+    expect(openapi).toBe('3.1.0')
+    expect(Object.keys(paths)).toEqual(
+      expect.arrayContaining([
+        '/v1/projects/{project}/services/{name}',
+        '/v1/projects/{project}/services/{name}/instances/{generation}/{slot}/logs',
+        '/v1/hosts/{id}/drain',
+        '/v1/events',
+        '/v1/plans',
+      ]),
+    )
+    const known = new Set(Object.keys(components.schemas))
+    for (const [, name] of text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)) expect(known).toContain(name)
+    expect(text).toContain('"replicas"')
+  })
+
+  test('is also a page that needs nothing from elsewhere', async () => {
+    const { url } = await start()
+    const answer = await fetch(`${url}/docs`)
+    const text = await answer.text()
+    expect(answer.headers.get('content-type')).toContain('text/html')
+    expect(text).toContain('/v1/projects/{project}/services/{name}')
+    expect(text).not.toMatch(/<script|src=|https?:\/\/(?!json-schema)/)
+  })
+})

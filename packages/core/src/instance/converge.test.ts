@@ -1,0 +1,246 @@
+import { describe, expect, test } from 'vitest'
+import type { Instant } from '../model/clock.ts'
+import type { InstanceId } from '../model/ids.ts'
+import {
+  type Action,
+  converge,
+  countUnasked,
+  type Look,
+  type Memory,
+  type Order,
+  type SeenContainer,
+} from './converge.ts'
+
+const a = 'shop/web/1/0' as InstanceId
+const now = 100_000 as Instant
+
+const order = (more: Partial<Order> = {}): Order => ({
+  instance: a,
+  uid: 'u1',
+  desired: 'run',
+  placement: '10',
+  print: 'http=20000 image',
+  ...more,
+})
+const box = (id: string, more: Partial<SeenContainer> = {}): SeenContainer => ({
+  id,
+  state: 'running',
+  instance: a,
+  uid: 'u1',
+  print: 'http=20000 image',
+  attempt: 1,
+  graceMs: 10_000,
+  ...more,
+})
+const remembered = (more: Partial<Memory> = {}): Memory => ({
+  doing: undefined,
+  retryAt: undefined,
+  notBefore: undefined,
+  attempt: 1,
+  watched: undefined,
+  failedProbe: undefined,
+  examined: undefined,
+  stopped: undefined,
+  ...more,
+})
+interface Scene {
+  readonly order?: Order
+  readonly boxes?: readonly SeenContainer[] | 'engine-away'
+  readonly memory?: Memory
+  readonly orders?: Look['ordersAre']
+  readonly unaskedMs?: number
+}
+function decide({ order: told, boxes = [], memory, orders = 'fresh', unaskedMs }: Scene) {
+  const containers = boxes === 'engine-away' ? undefined : boxes
+  const look: Look = {
+    orders: new Map(told === undefined ? [] : [[told.instance, told]]),
+    containers,
+    memories: new Map(memory === undefined ? [] : [[a, memory]]),
+    held: new Set(),
+    ordersAre: orders,
+    unaskedSince: new Map(
+      unaskedMs === undefined ? [] : (containers ?? []).map(({ id }) => [id, (now - unaskedMs) as Instant]),
+    ),
+  }
+  return converge(look, now)
+}
+
+describe('what a host does next', () => {
+  const stopOrder = order({ desired: 'stop' })
+  const dead = box('c1', { state: 'ended' })
+  test.each<[string, Scene, readonly Action[]]>([
+    ['nothing where nothing is', {}, []],
+    ['starts what is ordered', { order: order() }, [{ kind: 'start', instance: a, attempt: 1 }]],
+    [
+      'starts with saved orders too',
+      { order: order(), orders: 'saved' },
+      [{ kind: 'start', instance: a, attempt: 1 }],
+    ],
+    ['does nothing while the engine is away', { order: order(), boxes: 'engine-away' }, []],
+    [
+      'adopts what runs',
+      { order: order(), boxes: [box('c1')] },
+      [{ kind: 'adopt', instance: a, container: 'c1' }],
+    ],
+    [
+      'leaves alone what it watches',
+      { order: order(), boxes: [box('c1')], memory: remembered({ watched: 'c1' }) },
+      [],
+    ],
+    [
+      'does one thing at a time',
+      { order: order(), boxes: [box('c1')], memory: remembered({ doing: 'adopt' }) },
+      [],
+    ],
+    [
+      'ends what its probes gave up',
+      { order: order(), boxes: [box('c1')], memory: remembered({ watched: 'c1', failedProbe: 'dead' }) },
+      [{ kind: 'end', instance: a, container: 'c1', because: 'dead' }],
+    ],
+    [
+      'looks into an end before it starts again',
+      { order: order(), boxes: [dead], memory: remembered({ watched: 'c1' }) },
+      [{ kind: 'examine', instance: a, container: 'c1' }],
+    ],
+    [
+      'looks into an end that it did not see happen',
+      { order: order(), boxes: [dead] },
+      [{ kind: 'examine', instance: a, container: 'c1' }],
+    ],
+    [
+      'looks into what was removed from outside',
+      { order: order(), memory: remembered({ watched: 'c1' }) },
+      [{ kind: 'examine', instance: a, container: 'c1' }],
+    ],
+    [
+      'starts again once that is done',
+      { order: order(), boxes: [dead], memory: remembered({ watched: 'c1', examined: 'c1' }) },
+      [{ kind: 'start', instance: a, attempt: 2 }],
+    ],
+    [
+      'waits for its back-off',
+      {
+        order: order(),
+        boxes: [dead],
+        memory: remembered({ examined: 'c1', notBefore: (now + 1) as Instant }),
+      },
+      [],
+    ],
+    [
+      'takes up a start that was cut short',
+      {
+        order: order(),
+        boxes: [box('c2', { state: 'created', attempt: 2 })],
+        memory: remembered({ attempt: 2 }),
+      },
+      [{ kind: 'start', instance: a, attempt: 2 }],
+    ],
+    [
+      'keeps one dead container beside the one that runs',
+      {
+        order: order(),
+        boxes: [dead, box('c2', { state: 'ended', attempt: 2 }), box('c3', { attempt: 3 })],
+        memory: remembered({ attempt: 3, watched: 'c3', examined: 'c2' }),
+      },
+      [{ kind: 'tidy', instance: a, containers: ['c1'] }],
+    ],
+    [
+      'keeps the newest of two that run',
+      { order: order(), boxes: [box('c2', { attempt: 2 }), box('c1')] },
+      [{ kind: 'discard', instance: a, container: 'c1', because: 'surplus' }],
+    ],
+    [
+      'ends the container of another service of the same name first',
+      { order: order(), boxes: [box('c1', { uid: 'old' })] },
+      [{ kind: 'discard', instance: a, container: 'c1', because: 'other-service' }],
+    ],
+    [
+      'ends what was made for other ports first',
+      { order: order(), boxes: [box('c1', { print: 'http=20001 image' })] },
+      [{ kind: 'discard', instance: a, container: 'c1', because: 'superseded' }],
+    ],
+    [
+      'numbers its attempts on from what is there',
+      { order: order(), boxes: [box('c1', { state: 'ended', uid: 'old', attempt: 5 })] },
+      [{ kind: 'start', instance: a, attempt: 6 }],
+    ],
+    [
+      'stops all that is of the instance',
+      { order: stopOrder, boxes: [box('c1'), box('c2', { state: 'ended', attempt: 2 })] },
+      [{ kind: 'stop', instance: a, containers: ['c1', 'c2'] }],
+    ],
+    ['confirms the stop of what is not there', { order: stopOrder }, [{ kind: 'confirm', instance: a }]],
+    ['confirms once', { order: stopOrder, memory: remembered({ stopped: '10' }) }, []],
+    [
+      'confirms each placement anew',
+      { order: stopOrder, memory: remembered({ stopped: '9' }) },
+      [{ kind: 'confirm', instance: a }],
+    ],
+    ['does not confirm what it cannot see', { order: stopOrder, boxes: 'engine-away' }, []],
+    [
+      'interrupts a start that is told to stop',
+      { order: stopOrder, memory: remembered({ doing: 'start' }) },
+      [{ kind: 'interrupt', instance: a }],
+    ],
+    [
+      'lets a stop that is taken back end first',
+      { order: order(), memory: remembered({ doing: 'stop' }) },
+      [],
+    ],
+    [
+      'forgets what has no order and no container',
+      { memory: remembered() },
+      [{ kind: 'forget', instance: a }],
+    ],
+    ['forgets nothing by saved orders', { memory: remembered(), orders: 'saved' }, []],
+    ['waits with what nobody asks for', { boxes: [box('c1')], unaskedMs: 9_999 }, []],
+    [
+      'ends what nobody asked for during ten seconds',
+      { boxes: [box('c1')], unaskedMs: 10_000 },
+      [{ kind: 'discard', instance: a, container: 'c1', because: 'unasked' }],
+    ],
+    [
+      'ends what names no instance as well',
+      { boxes: [box('c1', { instance: undefined })], unaskedMs: 10_000 },
+      [{ kind: 'discard', instance: undefined, container: 'c1', because: 'unasked' }],
+    ],
+    ['never by saved orders', { boxes: [box('c1')], orders: 'saved', unaskedMs: 1_000_000 }, []],
+    [
+      'waits after a failure of the engine',
+      { order: order(), memory: remembered({ retryAt: (now + 1) as Instant }) },
+      [],
+    ],
+  ])('%s', (_, scene, actions) => {
+    expect(decide(scene).actions).toEqual(actions)
+  })
+
+  test.each<[string, Scene, number | undefined]>([
+    [
+      'the end of a back-off',
+      {
+        order: order(),
+        boxes: [dead],
+        memory: remembered({ examined: 'c1', notBefore: (now + 7) as Instant }),
+      },
+      now + 7,
+    ],
+    ['the next try', { order: order(), memory: remembered({ retryAt: (now + 9) as Instant }) }, now + 9],
+    ['the end of patience', { boxes: [box('c1')], unaskedMs: 4000 }, now + 6000],
+    ['nothing', { order: order(), boxes: [box('c1')], memory: remembered({ watched: 'c1' }) }, undefined],
+  ])('looks again at %s', (_, scene, at) => {
+    expect(decide(scene).lookAgainAt).toBe(at)
+  })
+
+  test('counts the time without an order only while orders are fresh', () => {
+    const look = {
+      orders: new Map<InstanceId, Order>(),
+      containers: [box('c1')],
+      ordersAre: 'fresh' as const,
+    }
+    const first = countUnasked(new Map(), look, 1 as Instant)
+    expect(countUnasked(first, look, 500 as Instant).get('c1')).toBe(1)
+    const gap = countUnasked(first, { ...look, ordersAre: 'saved' }, 600 as Instant)
+    expect(countUnasked(gap, look, 700 as Instant).get('c1')).toBe(700)
+    expect(countUnasked(first, { ...look, orders: new Map([[a, order()]]) }, 800 as Instant).size).toBe(0)
+  })
+})
