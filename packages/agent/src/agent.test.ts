@@ -529,6 +529,11 @@ describe('an agent', () => {
     await bench.stop()
     const old = new MemoryEtcd(bench.clock)
     const behind = old.connect({ cluster })
+    let told = ''
+    old.observe(({ events }) => {
+      for (const event of events)
+        if (event.kind === 'put' && event.entry.key.startsWith('events/')) told += event.entry.json
+    })
     await behind.commit({
       guards: [],
       writes: [put(clusters, 'self', { uid: 'cluster-1', epoch: 1, schema: 1, secret: 'secret' })],
@@ -536,6 +541,7 @@ describe('an agent', () => {
     await bench.startOn(behind)
     await bench.clock.advance(60_000)
     expect(bench.running()).toHaveLength(1)
+    expect(told.match(/orders-refused/g)).toHaveLength(1)
   })
 
   test('stops what nobody asks for, once the orders are known to be fresh for ten seconds', async () => {

@@ -89,7 +89,7 @@ class Agent {
   #info: EngineInfo | undefined
   #proxyState: ProxyState = { state: 'up' }
   #engineWas: EngineHealth['state'] = 'up'
-  #toldRefusal = ''
+  #toldRefusal: Refused['store'] | undefined
   #server: AgentServer | undefined
 
   constructor(config: AgentConfig, deps: AgentDeps, identity: Identity) {
@@ -158,9 +158,9 @@ class Agent {
     try {
       // Before the store is asked: the proxy goes on with the routes that it had.
       await this.#openEdge()
-      await this.#checkStore(isKnown)
+      const store = await this.#checkStore(isKnown)
       await this.#checkEngine(isKnown)
-      await this.#registration.refuseForeign()
+      if (store === 'answers') await this.#registration.refuseForeign()
     } catch (error) {
       this.#stop.abort()
       await Promise.all([this.#server?.close(), this.#edge?.proxy.leave()])
@@ -213,6 +213,8 @@ class Agent {
         orders: this.#orders,
         onStep: step => {
           this.#routing?.take(step)
+          if (step.kind === 'snapshot') this.#reporter.reread()
+          this.#toldRefusal = undefined
           this.#heard.ring()
         },
         onOrders: () => {
@@ -269,10 +271,11 @@ class Agent {
     return false
   }
 
-  async #checkStore(isKnown: boolean): Promise<void> {
+  async #checkStore(isKnown: boolean): Promise<'answers' | 'away'> {
     const { store, log } = this.#deps
     try {
       await store.get(clusters, clusterSelf)
+      return 'answers'
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error
       if (!isKnown)
@@ -282,6 +285,7 @@ class Agent {
           { cause: error },
         )
       log.warn({ error: error.message }, 'the store is away; starting from the orders of an earlier run')
+      return 'away'
     }
   }
 
@@ -332,9 +336,11 @@ class Agent {
     this.#describe()
   }
 
+  /** Once for each time that it begins. */
   #tellRefusal({ reason, store }: Refused): void {
-    if (this.#toldRefusal === reason || this.#orders.cluster === undefined) return
-    this.#toldRefusal = reason
+    if (this.#toldRefusal === store) return
+    this.#toldRefusal = store
+    this.#deps.log.error({ reason }, 'orders are refused; what runs goes on as it was told before')
     if (store === 'behind')
       this.#reporter.tell({
         kind: 'orders-refused',

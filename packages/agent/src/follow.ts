@@ -35,10 +35,7 @@ export async function follow(options: FollowerOptions, signal: AbortSignal): Pro
       await clock.sleep(waitForServerMs, signal)
       continue
     }
-    if (refused !== undefined) {
-      log.error({ reason: refused.reason }, 'orders are refused; what runs goes on as it was told before')
-      options.onRefused(refused)
-    }
+    if (refused !== undefined) options.onRefused(refused)
     orders.lost(refused?.reason ?? 'the stream of the store ended')
     await clock.sleep(againMs, signal)
   }
@@ -52,8 +49,7 @@ async function followOnce(options: FollowerOptions, signal: AbortSignal): Promis
   const stream = store.follow(scopes, {
     signal: AbortSignal.any([signal, once.signal]),
     onTrouble: reason => {
-      log.warn({ reason }, 'the store is not heard')
-      orders.lost(reason)
+      if (orders.lost(reason) === 'news') log.warn({ reason }, 'the store is not heard; going on without it')
     },
   })
   try {

@@ -33,6 +33,8 @@ export class Instance {
   retryAt: Instant | undefined
   notBefore: Instant | undefined
   #streak = 0
+  /** Actions in a row that the engine or the store failed. */
+  #hindrances = 0
   /** What an earlier agent reported, until this one knows better. */
   #earlier: Report | undefined
   #reported: Report | undefined
@@ -88,10 +90,16 @@ export class Instance {
     return this.#streak
   }
 
-  /** Something that is not its own fault is in the way; it is tried again shortly, and not counted. */
+  /** Something that is not its own fault is in the way; it is tried again, and not counted. */
   hindered(reason: string, now: Instant): void {
     this.reason = reason
-    this.retryAt = after(now, hinderedMs)
+    this.retryAt = after(now, Math.min(longestHinderedMs, hinderedMs * 2 ** this.#hindrances))
+    this.#hindrances += 1
+  }
+
+  /** An action went through. */
+  unhindered(): void {
+    this.#hindrances = 0
   }
 
   /** All that is left to know once it was stopped. */
@@ -175,3 +183,4 @@ export class Instance {
 }
 
 const hinderedMs = 1000
+const longestHinderedMs = 15_000

@@ -157,6 +157,7 @@ export class Instances {
     const { clock, log, containers, changed } = this.#options
     try {
       await perform()
+      instance.unhindered()
     } catch (error) {
       // Given up on purpose: whatever was under way is looked at afresh.
       if (instance.doing?.abort.signal.aborted !== true) {

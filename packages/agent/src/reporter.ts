@@ -47,6 +47,7 @@ export class Reporter {
   #events: EventText[] = []
   readonly #bell = new Bell()
   #unsaved = false
+  #isRead = false
 
   constructor(options: ReporterOptions) {
     this.#options = options
@@ -79,6 +80,12 @@ export class Reporter {
     this.#bell.ring()
   }
 
+  /** What is stored may have changed without us: it is read again before more is written. */
+  reread(): void {
+    this.#isRead = false
+    this.#bell.ring()
+  }
+
   readonly tell = (event: EventText): void => {
     this.#events.push({ host: this.#options.host, ...event })
     // While the store is away only the newest are kept.
@@ -92,9 +99,9 @@ export class Reporter {
 
   async #keepWriting(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options
-    await this.#readStored(signal)
     while (!signal.aborted) {
       const rings = this.#bell.rings
+      if (!this.#isRead) await this.#readStored(signal)
       const outcome = this.#options.mayWrite() ? await this.#flush() : 'waits'
       if (outcome === 'waits') await clock.sleep(retryMs, signal)
       else {
@@ -108,7 +115,9 @@ export class Reporter {
     const { store, clock, host, onFound } = this.#options
     while (!signal.aborted) {
       try {
+        this.#isRead = true
         const { entries } = await store.list(reports, host)
+        this.#stored.clear()
         for (const { id, value } of entries) {
           this.#stored.set(id.instance, { json: JSON.stringify(value), gist: gistOf(value), at: clock.now() })
           onFound(value)

@@ -18,7 +18,7 @@ export interface ServerOptions {
   readonly port: number
   readonly log: Log
   readonly engine: Engine
-  readonly instances: () => Instances
+  readonly instances: () => Pick<Instances, 'containerOf'>
   /** Nothing until the cluster was heard of for the first time. */
   readonly cluster: () => ClusterRecord | undefined
   /** Drawn at each start of the agent. */

@@ -58,6 +58,9 @@ export async function start(
     attempt,
     graceMs: template.stop.grace,
   })
+  const health = imageHealthcheck(context, order, template)
+  // Where the start fails, nobody asks how this went.
+  health.catch(() => {})
   const since = containers.moment()
   const started = await engine.start(id)
   if (started.kind !== 'started') {
@@ -77,7 +80,7 @@ export async function start(
   }
   instance.notBefore = undefined
   instance.reason = undefined
-  await beginWatch(context, instance, order, template, id, 'new')
+  beginWatch(context, instance, order, template, id, 'new', await health)
 }
 
 /** Watches a container that an earlier run of the agent started. */
@@ -92,7 +95,8 @@ export async function adopt(
   instance.attempt = Math.max(instance.attempt, seen?.attempt ?? 0)
   instance.reason = undefined
   const was = instance.wasReady(container) ? 'ready' : 'new'
-  await beginWatch(context, instance, order, template, container, was)
+  const health = await imageHealthcheck(context, order, template)
+  beginWatch(context, instance, order, template, container, was, health)
   context.log.info({ instance: order.instance, container }, 'a running container was adopted')
 }
 
@@ -245,20 +249,31 @@ function giveUp(context: WorkContext, instance: Instance, order: PlacedOrder, re
   context.log.warn({ instance: order.instance, reason }, 'an instance was not started')
 }
 
-async function beginWatch(
+/** Whether the image has a health check of its own, where that matters; asked while the container starts. */
+async function imageHealthcheck(
+  { engine }: WorkContext,
+  order: PlacedOrder,
+  template: Template,
+): Promise<'present' | 'absent'> {
+  if (!needsImage(template)) return 'absent'
+  const image = await engine.imageHealthcheck(order.placed.image)
+  return image?.healthcheck === undefined ? 'absent' : 'present'
+}
+
+function beginWatch(
   context: WorkContext,
   instance: Instance,
   order: PlacedOrder,
   template: Template,
   container: ContainerId,
   was: 'new' | 'ready',
-): Promise<void> {
-  const health = needsImage(template) ? await context.engine.imageHealthcheck(order.placed.image) : undefined
+  healthcheck: 'present' | 'absent',
+): void {
   const probing = planProbes({
     template,
     hostPorts: order.placed.ports,
     routedPort: context.routedPort(order.placed.service),
-    imageHealthcheck: health?.healthcheck === undefined ? 'absent' : 'present',
+    imageHealthcheck: healthcheck,
   })
   let everReady = was === 'ready'
   const watch: Watch = new Watch({

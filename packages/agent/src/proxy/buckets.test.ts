@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { bucketCount, type LaneShare, laneOf, planWord } from './buckets.ts'
 
-const split = (...shares: number[]): LaneShare[] => shares.map((share, at) => ({ lane: at, generation: at + 1, share }))
+const split = (...shares: number[]): LaneShare[] =>
+  shares.map((share, at) => ({ lane: at, generation: at + 1, share }))
 
 test.each([
   [split(1000), '0'],
@@ -13,12 +14,10 @@ test.each([
   [[], undefined],
 ])('%j is said as %s', (shares, word) => expect(planWord(shares)).toBe(word))
 
-const shares = fc
-  .array(fc.integer({ min: 0, max: 1000 }), { minLength: 1, maxLength: 4 })
-  .map(cuts => {
-    const ends = [...cuts.toSorted((a, b) => a - b), 1000]
-    return split(...ends.map((end, at) => end - (ends[at - 1] ?? 0)))
-  })
+const shares = fc.array(fc.integer({ min: 0, max: 1000 }), { minLength: 1, maxLength: 4 }).map(cuts => {
+  const ends = [...cuts.toSorted((a, b) => a - b), 1000]
+  return split(...ends.map((end, at) => end - (ends[at - 1] ?? 0)))
+})
 
 test('each lane answers exactly as many buckets as its share', () => {
   fc.assert(

@@ -5,8 +5,6 @@
  * process should say, so that a reload, a restart of the process or of the agent starts right.
  */
 
-import { request } from 'node:http'
-import { connect } from 'node:net'
 import type { Clock, Instant } from '@boxcar/core/model/clock'
 import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import type { Route } from '@boxcar/core/model/route'
@@ -22,34 +20,39 @@ import {
   restingAfter,
   type WorkerUse,
 } from './leaving.ts'
+import { observe } from './observe.ts'
 import {
   type Addresses,
   asStarted,
-  type Backend,
   type Door,
   doorKey,
   draw,
   isAddress,
-  mapNames,
   type Picture,
   type ProxyFault,
-  type Server,
   serverName,
   wantedDoors,
 } from './picture.ts'
 import { sharedPorts, whyClosed } from './ports.ts'
 import { HaproxyProcess } from './process.ts'
+import { askDoor, probedDoors, reach } from './reach.ts'
 import {
   configurationPath,
   mapPath,
-  probeHeader,
   type Rendered,
   render,
   renderedMaps,
   safeRevision,
   structureOf,
 } from './render.ts'
-import { parseMap, parseServers, parseUse, RuntimeSilent, type SeenServer, type Workers, useCommand } from './runtime.ts'
+import {
+  parseServers,
+  parseUse,
+  RuntimeSilent,
+  type SeenServer,
+  useCommand,
+  type Workers,
+} from './runtime.ts'
 import { arrange, type Layout, release, sameEndpoint } from './slots.ts'
 import { Folder, loadState } from './state.ts'
 
@@ -111,7 +114,6 @@ export interface ProxyOptions {
 const probeEveryMs = 2_000
 const shareLookEveryMs = 10_000
 const repairEveryMs = 30_000
-const reachLimitMs = 500
 const longestSocketPath = 90
 
 /** Opens the proxy room: takes over a process that still runs, or starts one with the last good configuration. */
@@ -197,7 +199,9 @@ class ProxyRoom implements Proxy {
           .filter(d => !held.has(doorKey(d)))
           .map(d => ({ ...d, why: 'another process listens there' }))
         const { picture } = this.#draw(state.routes, state.layout)
-        this.#running = await this.#observe(picture).catch(() => undefined)
+        this.#running = await observe(this.#process.runtime, picture, this.#options.dir).catch(
+          () => undefined,
+        )
       }
       const table = this.#table
       const outcome = await this.#exclusively(() => this.#settle(table))
@@ -300,7 +304,8 @@ class ProxyRoom implements Proxy {
     const layout = arrange(this.#layout, table.routes, 'fit')
     const { picture, faults } = this.#draw(table.routes, layout)
     // What was loaded once needs no trial: a process that died is back sooner.
-    const known = this.#good !== undefined && structureOf(this.#good.picture, dir) === structureOf(picture, dir)
+    const known =
+      this.#good !== undefined && structureOf(this.#good.picture, dir) === structureOf(picture, dir)
     const why = known ? undefined : await this.#check(picture, table)
     if (why !== undefined) return { kind: 'refused', why }
     const next: Served = { table, layout, picture }
@@ -360,7 +365,7 @@ class ProxyRoom implements Proxy {
     const { runtime } = this.#process
     if (joins.length > 0) {
       await runtime.tell(worker, joins.flatMap(joinCommands))
-      const reached = await Promise.all(joins.map(join => this.#reach(join)))
+      const reached = await Promise.all(joins.map(join => reach(join, this.#options.clock)))
       await this.#tellStrictly(
         worker,
         joins.flatMap((join, at) => welcomeCommands(join, reached[at] ?? 'not-yet')),
@@ -375,23 +380,6 @@ class ProxyRoom implements Proxy {
     const answers = await this.#process.runtime.tell(worker, commands)
     const at = answers.findIndex(answer => answer !== '')
     if (at >= 0) throw new RuntimeSilent(`"${commands[at]}" was answered: ${answers[at]?.slice(0, 200)}`)
-  }
-
-  async #reach({ address, port }: Join): Promise<'reached' | 'not-yet'> {
-    const { clock } = this.#options
-    const stop = new AbortController()
-    const answer = new Promise<'reached' | 'not-yet'>(resolve => {
-      const socket = connect({ host: address, port })
-      const end = (result: 'reached' | 'not-yet') => {
-        stop.abort()
-        socket.destroy()
-        resolve(result)
-      }
-      socket.on('connect', () => end('reached'))
-      socket.on('error', () => end('not-yet'))
-      void clock.sleep(reachLimitMs, stop.signal).then(() => end('not-yet'))
-    })
-    return answer
   }
 
   async #newest(): Promise<number> {
@@ -445,28 +433,6 @@ class ProxyRoom implements Proxy {
     this.#faults = faults
     this.#wakeDrain.abort()
     this.#changed()
-  }
-
-  /** Reads back what the newest worker says; nothing when it is built otherwise than expected. */
-  async #observe(expected: Picture): Promise<Picture | undefined> {
-    const { dir } = this.#options
-    const { runtime } = this.#process
-    const worker = await this.#newest()
-    const meta = parseMap((await runtime.ask(worker, `show map ${mapPath(dir, 'meta')}`)) ?? '')
-    if (meta.get('structure') !== structureOf(expected, dir)) return undefined
-    const maps: Record<string, ReadonlyMap<string, string>> = {}
-    for (const name of mapNames)
-      maps[name] = parseMap((await runtime.ask(worker, `show map ${mapPath(dir, name)}`)) ?? '')
-    const seen = Map.groupBy(
-      parseServers((await runtime.ask(worker, 'show servers state')) ?? ''),
-      s => s.backend,
-    )
-    const backends = [...expected.backends].map(([name, backend]): [string, Backend] => [
-      name,
-      { ...backend, servers: backend.servers.map((_, at) => seenServer(seen.get(name), serverName(at))) },
-    ])
-    const { hosts = new Map(), paths = new Map(), shares = new Map() } = maps
-    return { ...expected, backends: new Map(backends), maps: { hosts, paths, shares } }
   }
 
   /** Brings the process back when it dies, at once at first. */
@@ -557,6 +523,7 @@ class ProxyRoom implements Proxy {
     const { clock, log } = this.#options
     let shareLook = this.#now()
     let repair = this.#now()
+    let bad = 0
     while (!this.#stop.signal.aborted) {
       await clock.sleep(probeEveryMs, this.#stop.signal)
       if (this.#stop.signal.aborted || this.#running === undefined) continue
@@ -566,8 +533,10 @@ class ProxyRoom implements Proxy {
       const why = await this.#exclusively(() =>
         this.#whyFailing(lookForOthers ? 'with-neighbours' : 'answers-only'),
       )
+      bad = why === undefined ? 0 : bad + 1
       if (why === undefined) this.#recover()
-      else this.#fail(why)
+      // Once may be a busy moment of the machine.
+      else if (bad > 1) this.#fail(why)
       if (this.#blocked.length > 0) await this.#retryBlocked()
       if (now - repair < repairEveryMs) continue
       const tookMs = await this.#exclusively(() => this.#repairDrift())
@@ -584,7 +553,7 @@ class ProxyRoom implements Proxy {
       if (newest === undefined) return 'no worker runs'
       const workers = [newest, ...replaced]
       for (const door of probedDoors(running)) {
-        const answer = await this.#askDoor(door)
+        const answer = await askDoor(door)
         if (answer === 'silent') return `port ${door.port} does not answer`
         if (!workers.includes(answer)) return `port ${door.port} is answered by another process (${answer})`
       }
@@ -596,30 +565,6 @@ class ProxyRoom implements Proxy {
       if (error instanceof RuntimeSilent) return `the process does not answer: ${error.message}`
       throw error
     }
-  }
-
-  /** The pid that answers at a door. */
-  #askDoor(door: Door): Promise<number | 'silent'> {
-    return new Promise(resolve => {
-      const probe = request({
-        host: door.address,
-        port: door.port,
-        agent: false,
-        timeout: 1_000,
-        headers: { [probeHeader]: '1' },
-      })
-      probe.on('response', response => {
-        let text = ''
-        response.on('data', chunk => {
-          text += chunk
-        })
-        response.on('end', () => resolve(/^\d+$/.test(text) ? Number(text) : -1))
-        response.on('error', () => resolve('silent'))
-      })
-      probe.on('timeout', () => probe.destroy())
-      probe.on('error', () => resolve('silent'))
-      probe.end()
-    })
   }
 
   async #retryBlocked(): Promise<void> {
@@ -636,7 +581,7 @@ class ProxyRoom implements Proxy {
     const { running, table } = { running: this.#running, table: this.#good?.table }
     if (running === undefined || table === undefined || !(await this.#process.alive())) return 0
     try {
-      const seen = await this.#observe(running)
+      const seen = await observe(this.#process.runtime, running, this.#options.dir)
       const drift = seen === undefined ? undefined : difference(seen, running, this.#options.dir)
       if (drift?.kind === 'commands' && drift.joins.length + drift.maps.length + drift.leaves.length === 0) {
         return this.#now() - began
@@ -685,26 +630,5 @@ const doorsOf = (picture: Picture): readonly Door[] => [
   ...picture.tcpFronts.flatMap(front => front.doors),
 ]
 
-/** One door for each HTTP port at which the probe is answered: an inside address. */
-function probedDoors(picture: Picture): readonly Door[] {
-  const doors = new Map<number, Door>()
-  for (const door of picture.httpDoors) {
-    const address = picture.inside.find(
-      a => a === door.address || (door.address === '0.0.0.0' && !a.includes(':')),
-    )
-    if (address !== undefined) doors.set(door.port, { address, port: door.port })
-  }
-  return [...doors.values()]
-}
-
 const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
   error instanceof Error && 'syscall' in error && 'code' in error
-
-function seenServer(servers: readonly SeenServer[] | undefined, name: string): Server {
-  const seen = servers?.find(server => server.server === name)
-  // Ready without weight: its arrival was broken off, so it comes anew.
-  if (seen === undefined || seen.state === 'maint' || (seen.state === 'ready' && seen.weight === 0)) {
-    return { state: 'maint' }
-  }
-  return { state: seen.state, address: seen.address, port: seen.port }
-}

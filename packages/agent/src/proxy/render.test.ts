@@ -24,12 +24,16 @@ function routeOf({ service, port, hostname, path }: Words, more: Partial<Listene
     uid: 'u',
     term: '1',
     drainMs: 1000,
-    listeners: [{ protocol: 'http', listen: 80, hostnames: [hostname], path, expose: 'public', port, ...more }],
+    listeners: [
+      { protocol: 'http', listen: 80, hostnames: [hostname], path, expose: 'public', port, ...more },
+    ],
     backings: [
       {
         generation: 1 as GenerationNumber,
         share: 1000,
-        endpoints: [{ instance: `${service}/1/0` as InstanceId, address: '10.0.0.7', ports: { [port]: 31_000 } }],
+        endpoints: [
+          { instance: `${service}/1/0` as InstanceId, address: '10.0.0.7', ports: { [port]: 31_000 } },
+        ],
       },
     ],
   }
@@ -53,11 +57,16 @@ describe('rendering', () => {
   test('says members, so that a process starts right, and one structure whatever they are', () => {
     const one = asked(pictureOf(routeOf(plain)).picture)
     expect(one.configuration).toContain('  server s1 10.0.0.7:31000\n  server s2 127.0.0.1:1 disabled\n')
-    expect(one.configuration).toContain('  bind 0.0.0.0:80 name 80\n  bind [::]:80 name 80 v6only\n  bind unix@')
+    expect(one.configuration).toContain(
+      '  bind 0.0.0.0:80 name 80\n  bind [::]:80 name 80 v6only\n  bind unix@',
+    )
     expect(one.maps.shares).toBe('shop_2fweb 0\n')
     expect(one.maps.hosts).toBe('80i_73686F702E6578616D706C65 whole\n80u_73686F702E6578616D706C65 whole\n')
     const none = routeOf(plain)
-    const without = { ...none, backings: none.backings.map(backing => ({ ...backing, endpoints: [], share: 0 })) }
+    const without = {
+      ...none,
+      backings: none.backings.map(backing => ({ ...backing, endpoints: [], share: 0 })),
+    }
     expect(asked(pictureOf(without).picture).structure).toBe(one.structure)
   })
 
@@ -70,7 +79,9 @@ describe('rendering', () => {
   test('refuses a listener that contradicts another, and serves that other', () => {
     const tcp = routeOf({ ...plain, service: 'a/tcp' }, { protocol: 'tcp', hostnames: [], expose: 'private' })
     const { picture, faults } = pictureOf(tcp, routeOf(plain))
-    expect(faults).toEqual([{ kind: 'listener', service: 'shop/web', listen: 80, why: 'port 80 is tcp of a/tcp already' }])
+    expect(faults).toEqual([
+      { kind: 'listener', service: 'shop/web', listen: 80, why: 'port 80 is tcp of a/tcp already' },
+    ])
     expect(picture.tcpFronts.map(front => front.service)).toEqual(['a_2ftcp'])
     expect(picture.httpDoors).toEqual([])
   })
@@ -87,7 +98,7 @@ describe('whatever users write', () => {
       '\\',
       ' ',
       '%[src]',
-      '${HOME}',
+      '$' + '{HOME}',
       ';shutdown frontend web',
       '<<',
       '\0',
@@ -113,9 +124,13 @@ describe('whatever users write', () => {
         if (protocol === 'http') expect(shapes(configuration)).toEqual(twin)
         expect(configuration).toMatch(/^[\n -~]*$/)
         for (const line of lines(maps.hosts)) expect(line).toMatch(/^80[ui]_[0-9A-F]* (whole|paths)$/)
-        for (const line of lines(maps.paths)) expect(line).toMatch(/^80[ui]_[0-9A-F]*_[0-9A-F]+ [a-z0-9_]*:[a-z0-9_]*$/)
+        for (const line of lines(maps.paths))
+          expect(line).toMatch(/^80[ui]_[0-9A-F]*_[0-9A-F]+ [a-z0-9_]*:[a-z0-9_]*$/)
         for (const line of lines(maps.shares)) expect(line).toMatch(/^[a-z0-9_]* \d+(:\d+)*$/)
-        const before: Picture = { ...picture, maps: { hosts: new Map(), paths: new Map(), shares: new Map() } }
+        const before: Picture = {
+          ...picture,
+          maps: { hosts: new Map(), paths: new Map(), shares: new Map() },
+        }
         for (const command of commandsBetween(before, picture)) expect(command).toMatch(commandShape)
       }),
       { numRuns: 300 },

@@ -33,13 +33,20 @@ export function render(picture: Picture, dir: string, revision: string): Rendere
 
 /** A digest of all that needs a reload to change. */
 export function structureOf(picture: Picture, dir: string): string {
+  const known = structures.get(picture)
+  if (known?.dir === dir) return known.digest
   const bare = [...picture.backends].map(([name, backend]): [string, Backend] => [
     name,
     { ...backend, servers: backend.servers.map(() => ({ state: 'maint' })) },
   ])
   const text = configuration({ ...picture, backends: new Map(bare) }, dir)
-  return createHash('sha256').update(text).digest('hex').slice(0, 32)
+  const digest = createHash('sha256').update(text).digest('hex').slice(0, 32)
+  structures.set(picture, { dir, digest })
+  return digest
 }
+
+/** Pictures never change, and the one of the running process is compared with each new one. */
+const structures = new WeakMap<Picture, { readonly dir: string; readonly digest: string }>()
 
 export const mapPath = (dir: string, name: MapName | 'meta'): string => `${dir}/${name}.map`
 export const masterSocket = (dir: string): string => `${dir}/master.sock`

@@ -212,7 +212,11 @@ export const useCommand = 'show stat -1 4 -1'
 /** Reads `show stat`. */
 export function parseUse(text: string): readonly ServerUse[] {
   const lines = text.split('\n')
-  const header = lines.find(line => line.startsWith('# pxname'))?.slice(2).split(',') ?? []
+  const header =
+    lines
+      .find(line => line.startsWith('# pxname'))
+      ?.slice(2)
+      .split(',') ?? []
   const [sessions, place] = [header.indexOf('scur'), header.indexOf('addr')]
   return lines.flatMap(line => {
     const fields = line.split(',')
@@ -221,7 +225,15 @@ export function parseUse(text: string): readonly ServerUse[] {
     const at = fields[place] ?? ''
     const colon = at.lastIndexOf(':')
     const address = at.slice(0, Math.max(0, colon)).replace(/^\[|\]$/g, '')
-    return [{ backend, server, address, port: Number(at.slice(colon + 1)), sessions: Number(fields[sessions] ?? 0) }]
+    return [
+      {
+        backend,
+        server,
+        address,
+        port: Number(at.slice(colon + 1)),
+        sessions: Number(fields[sessions] ?? 0),
+      },
+    ]
   })
 }
 

@@ -91,12 +91,22 @@ describe('arranging', () => {
 
   test('takes a service that was made anew for a stranger', () => {
     const served = arrange(empty, table([[1, [0]]]), 'fit')
-    expect(drawn(arrange(served, moved('u2'), 'keep'))).toEqual(['~1/0 - - -', '1/0 - - -', '- - - -', '- - - -'])
+    expect(drawn(arrange(served, moved('u2'), 'keep'))).toEqual([
+      '~1/0 - - -',
+      '1/0 - - -',
+      '- - - -',
+      '- - - -',
+    ])
   })
 
   test('gives an undone generation its lane back while it drains there', () => {
     const served = arrange(arrange(empty, table([[1, [0, 1]]]), 'fit'), table([[2, [0]]]), 'keep')
-    expect(drawn(arrange(served, table([[1, [0, 1]]]), 'keep'))).toEqual(['1/0 1/1 - -', '~2/0 - - -', '- - - -', '- - - -'])
+    expect(drawn(arrange(served, table([[1, [0, 1]]]), 'keep'))).toEqual([
+      '1/0 1/1 - -',
+      '~2/0 - - -',
+      '- - - -',
+      '- - - -',
+    ])
   })
 
   test('changes nothing when nothing changed', () => {
@@ -108,7 +118,10 @@ describe('arranging', () => {
 test('whatever comes and goes: all are seated once, nobody moves, nobody sits where another drains', () => {
   const step = fc.record({
     backings: fc.array(
-      fc.tuple(fc.integer({ min: 1, max: 8 }), fc.uniqueArray(fc.integer({ min: 0, max: 9 }), { maxLength: 7 })),
+      fc.tuple(
+        fc.integer({ min: 1, max: 8 }),
+        fc.uniqueArray(fc.integer({ min: 0, max: 9 }), { maxLength: 7 }),
+      ),
       { maxLength: 4 },
     ),
     sizing: fc.constantFrom('keep' as const, 'fit' as const),
@@ -122,13 +135,18 @@ test('whatever comes and goes: all are seated once, nobody moves, nobody sits wh
         const before = seats(layout)
         layout = arrange(layout, table(wanted), sizing)
         const now = seats(layout)
-        const serving = [...now].filter(([, seat]) => seat.slot.use === 'serving').map(([, seat]) => seat.instance)
-        const asked = wanted.flatMap(([generation, slots]) => slots.map(slot => `${web}/${generation}/${slot}`))
+        const serving = [...now]
+          .filter(([, seat]) => seat.slot.use === 'serving')
+          .map(([, seat]) => seat.instance)
+        const asked = wanted.flatMap(([generation, slots]) =>
+          slots.map(slot => `${web}/${generation}/${slot}`),
+        )
         expect(serving.toSorted()).toEqual(asked.toSorted())
         for (const [place, seat] of before) expect(now.get(place)?.instance).toBe(seat.instance)
         const sizes = new Set(layout.get(web)?.lanes.map(lane => lane.slots.length))
         expect(sizes.size).toBeLessThan(2)
-        for (const endpoint of drainingEndpoints(layout).slice(0, ends)) layout = release(layout, e => e === endpoint)
+        for (const endpoint of drainingEndpoints(layout).slice(0, ends))
+          layout = release(layout, e => e === endpoint)
       }
     }),
   )

@@ -155,11 +155,16 @@ function stay(lane: Lane, members: readonly Endpoint[]): Lane {
  * Seats a generation: in its own lane, else where its members are still draining (it came back), else in an empty lane,
  * else beside others that drain, else in a further one.
  */
-function takeLane(lanes: readonly Lane[], generation: GenerationNumber, members: readonly Endpoint[]): Lane[] {
+function takeLane(
+  lanes: readonly Lane[],
+  generation: GenerationNumber,
+  members: readonly Endpoint[],
+): Lane[] {
   const size = Math.max(0, ...lanes.map(lane => lane.slots.length))
   const busy = (lane: Lane) => lane.slots.filter(slot => slot.use !== 'free').length
   const known = (lane: Lane) => members.filter(member => lane.slots.some(slot => holds(slot, member))).length
-  const fits = (lane: Lane) => lane.generation === undefined && size - busy(lane) + known(lane) >= members.length
+  const fits = (lane: Lane) =>
+    lane.generation === undefined && size - busy(lane) + known(lane) >= members.length
   let at = lanes.findIndex(lane => lane.generation === generation)
   if (at < 0) at = lanes.findIndex(lane => fits(lane) && known(lane) > 0)
   if (at < 0) at = lanes.findIndex(lane => lane.generation === undefined && busy(lane) === 0)
@@ -174,7 +179,8 @@ function seat(before: readonly Slot[], members: readonly Endpoint[]): readonly S
   for (const endpoint of members) {
     const own = slots.findIndex(slot => holds(slot, endpoint))
     const at = own >= 0 ? own : slots.findIndex(slot => slot.use === 'free')
-    if (own < 0 || slots[own]?.use === 'draining') slots[at < 0 ? slots.length : at] = { use: 'serving', endpoint }
+    if (own < 0 || slots[own]?.use === 'draining')
+      slots[at < 0 ? slots.length : at] = { use: 'serving', endpoint }
   }
   return slots
 }

@@ -1,4 +1,5 @@
 /** The agent's folder on disk. A write is whole or not there at all, also after a crash of the machine. */
+import { createHash } from 'node:crypto'
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -9,36 +10,60 @@ export interface Files {
   write(name: string, text: string): Promise<void>
 }
 
-/** The folder is made where it is missing. */
-export async function openFolder(path: string): Promise<Files> {
+/**
+ * The folder is made where it is missing. A file that is not as it was written is as good as none: `onBroken` hears of it, and it
+ * is kept beside as `<name>.broken`.
+ */
+export async function openFolder(path: string, onBroken: (name: string) => void): Promise<Files> {
   await mkdir(path, { recursive: true, mode: 0o700 })
+  // Writes of one file follow one another.
+  const writing = new Map<string, Promise<void>>()
+  const write = async (name: string, text: string) => {
+    const [final, partial] = [join(path, name), join(path, `.${name}.partial`)]
+    try {
+      const file = await open(partial, 'w', 0o600)
+      try {
+        await file.writeFile(`${text}\n${sumOf(text)}\n`)
+        await file.datasync()
+      } finally {
+        await file.close()
+      }
+      await rename(partial, final)
+    } catch (error) {
+      await rm(partial, { force: true })
+      throw error
+    }
+  }
   return {
     read: async name => {
+      const file = join(path, name)
+      let content: string
       try {
-        return await readFile(join(path, name), 'utf8')
+        content = await readFile(file, 'utf8')
       } catch (error) {
         if (isMissing(error)) return undefined
         throw error
       }
+      const cut = content.lastIndexOf('\n', content.length - 2)
+      const text = content.slice(0, Math.max(cut, 0))
+      if (content.slice(cut + 1) === `${sumOf(text)}\n`) return text
+      await rename(file, `${file}.broken`)
+      onBroken(name)
+      return undefined
     },
-    write: async (name, text) => {
-      const [final, partial] = [join(path, name), join(path, `.${name}.partial`)]
-      try {
-        const file = await open(partial, 'w', 0o600)
-        try {
-          await file.writeFile(text)
-          await file.datasync()
-        } finally {
-          await file.close()
-        }
-        await rename(partial, final)
-      } catch (error) {
-        await rm(partial, { force: true })
-        throw error
-      }
+    write: (name, text) => {
+      const before = writing.get(name) ?? Promise.resolve()
+      const mine = before.then(() => write(name, text))
+      writing.set(
+        name,
+        mine.catch(() => {}),
+      )
+      return mine
     },
   }
 }
+
+const sumOf = (text: string): string => createHash('sha256').update(text).digest('hex')
 
 /** For tests and the simulation: what an agent's disk keeps while agents come and go. */
 export function memoryFolder(): Files & { readonly files: Map<string, string> } {

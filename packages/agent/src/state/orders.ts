@@ -118,12 +118,14 @@ export class Orders {
 
   /** Whether reports may be written: never into another cluster's store. */
   get mayReport(): boolean {
-    return this.#heardAt !== undefined && this.#refused?.store !== 'foreign'
+    return this.#refused === undefined ? this.#heardAt !== undefined : this.#refused.store === 'behind'
   }
 
-  /** The stream is in trouble until it is heard again. */
-  lost(reason: string): void {
+  /** The stream is in trouble until it is heard again. Says whether that is news. */
+  lost(reason: string): 'news' | 'known' {
+    const before = this.#trouble
     this.#trouble = reason
+    return before === undefined ? 'news' : 'known'
   }
 
   take(step: FollowStep, now: Instant): Taken {
