@@ -11,7 +11,14 @@ import { absent, created, put, remove } from './collection.ts'
 import { type LeaderRecord, leaders } from './keys.ts'
 import { ProgressGate, Renewal } from './lease.ts'
 import { type Log, silent } from './log.ts'
-import type { Entry, Guard, Revision, Store, StoreLease } from './store.ts'
+import {
+  type Entry,
+  type Guard,
+  type Revision,
+  type Store,
+  type StoreLease,
+  StoreUnavailable,
+} from './store.ts'
 
 export interface CampaignOptions {
   readonly store: Store
@@ -112,7 +119,7 @@ class Candidate {
         if (outcome.kind !== 'unknown') return undefined
       }
     } catch (error) {
-      if (!(error instanceof Error && error.name === 'StoreUnavailable')) throw error
+      if (!(error instanceof StoreUnavailable)) throw error
     }
     return undefined
   }

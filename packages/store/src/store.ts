@@ -45,6 +45,7 @@ export interface StoreLease {
 export type Guard =
   | { readonly kind: 'absent'; readonly key: Key }
   | { readonly kind: 'created'; readonly key: Key; readonly at: Revision }
+  /** The entry stands, and was not written after `since`: its own revision or any later one that it was read at. */
   | { readonly kind: 'unchanged'; readonly key: Key; readonly since: Revision }
   /** No entry of the whole collection was written after `since`. Deletions are not seen. */
   | { readonly kind: 'collection-unchanged'; readonly collection: AnyCollection; readonly since: Revision }
@@ -63,7 +64,7 @@ export interface Transaction {
 
 export type CommitOutcome =
   | { readonly kind: 'committed'; readonly revision: Revision }
-  /** A guard no longer holds; nothing was written. */
+  /** A guard no longer holds, or a lease that a put names is gone; nothing was written. */
   | { readonly kind: 'stale'; readonly revision: Revision }
   /** The store is full (etcd: NOSPACE); nothing was written. */
   | { readonly kind: 'full' }
@@ -106,7 +107,10 @@ export type FollowStep =
   /** Only with `since`: the store no longer has the history asked for. The stream ends. */
   | { readonly kind: 'compacted'; readonly oldest: Revision }
 
-/** What is followed: whole collections, or the part of one below a prefix of ids (`placements` of one host). */
+/**
+ * What is followed: whole collections, or the part of one below a prefix of ids (`placements` of one host). `within` names
+ * whole parts: `h1` covers `h1/…` and not `h10/…`.
+ */
 export interface Scope {
   readonly collection: AnyCollection
   readonly within?: string

@@ -8,8 +8,12 @@ import {
   GRPCUnavailableError,
 } from 'etcd3'
 
+/** In one line, without what the client puts around it. */
 export const textOf = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error)).replace(/^\w+Error: /, '')
+  (error instanceof Error ? error.message : String(error))
+    .replace(/^\w+Error: /, '')
+    .replace(/\s*\n[\s\S]*/, '')
+    .replace(/\s*Resolution note:.*/, '')
 
 /** The member did not answer: another one may. Anything else is an answer. */
 export const isNoAnswer = (error: unknown): boolean =>

@@ -36,6 +36,8 @@ export interface FollowOptions {
 
 /** From so many whole collections on, one watch over all the cluster's keys is cheaper than one each. */
 const manyScopes = 4
+/** Further behind, reading everything is quicker than being told of each change, and kinder to the store. */
+const longestCatchUp = 50_000n
 const firstPauseMs = 50
 const longestPauseMs = 500
 
@@ -67,7 +69,9 @@ export async function* follow(options: FollowOptions): AsyncGenerator<FollowStep
         if (signal.aborted) return
       }
       const start: Place = place ?? (await placeAt(options, ranges, from))
-      const { record, exactProgress } = await meet(member, options.prefix, start)
+      const { record, exactProgress, head } = await meet(member, options.prefix, start)
+      if (options.since === undefined && BigInt(head) - BigInt(start.revision) > longestCatchUp)
+        throw new HistoryLost(head, `the store is at revision ${head}, far from ${start.revision}`)
       place = { ...start, record }
       const watch = watchRanges({
         member,
@@ -175,7 +179,11 @@ async function meet(
   { calls }: Member,
   prefix: string,
   place: Place,
-): Promise<{ readonly record: Revision | undefined; readonly exactProgress: boolean }> {
+): Promise<{
+  readonly record: Revision | undefined
+  readonly exactProgress: boolean
+  readonly head: Revision
+}> {
   try {
     const [self, status] = await Promise.all([
       calls.kv.range({ key: Buffer.from(recordKey(prefix)), keys_only: true }, within(callMs)),
@@ -187,7 +195,7 @@ async function meet(
       throw new HistoryLost(head, `the store stands at revision ${head}, before ${place.revision}`)
     if (place.record !== undefined && place.record !== record)
       throw new HistoryLost(head, 'the cluster record is another one')
-    return { record, exactProgress: isProgressExact(status.version) }
+    return { record, head, exactProgress: isProgressExact(status.version) }
   } catch (error) {
     throw error instanceof HistoryLost ? error : new StoreUnavailable(textOf(error))
   }

@@ -51,6 +51,8 @@ export interface Batch {
 /** A progress request is sent this often, and a stream without any answer for the time after it is dead. */
 const askMs = 1000
 const deadMs = 2500
+/** What the store's head was this long ago must be delivered by now, else the watch is stuck. */
+const behindMs = 10_000
 /** While a revision waits for the other ranges to be known complete. */
 const completeMs = 15
 /** Messages in hand before the stream is told to wait. */
@@ -62,8 +64,11 @@ export async function* watchRanges(options: WatchOptions): AsyncGenerator<Batch,
   const inbox = await Inbox.open(member, clock)
   const lanes = new Lanes(options)
   try {
-    ranges.forEach((range, i) => inbox.send({ create_request: createRequest(range, i, options.after) }))
+    for (const [i, range] of ranges.entries())
+      inbox.send({ create_request: createRequest(range, i, options.after) })
     let nextAsk = clock.now() + askMs
+    let nextLook = clock.now() + behindMs
+    let head: Promise<Revision | undefined> | undefined
     /** The revision of the last progress answer, while no event has come since. */
     let answered: Revision | undefined
     while (!signal.aborted) {
@@ -97,6 +102,13 @@ export async function* watchRanges(options: WatchOptions): AsyncGenerator<Batch,
         inbox.send({ progress_request: {} })
         nextAsk = clock.now() + askMs
       }
+      if (clock.now() >= nextLook) {
+        const before = await head
+        if (before !== undefined && compareRevisions(lanes.delivered, before) < 0)
+          throw new StoreUnavailable(`the watch stays behind revision ${before}`)
+        head = readHead(member)
+        nextLook = clock.now() + behindMs
+      }
     }
   } finally {
     inbox.close()
@@ -118,6 +130,19 @@ function refuseCancelled(message: IWatchResponse): void {
     throw new HistoryLost(message.compact_revision as Revision, 'the revisions asked for were compacted')
   if (message.canceled)
     throw new StoreUnavailable(`the watch was ended: ${message.cancel_reason || 'no reason given'}`)
+}
+
+/** The newest revision of the whole store, or nothing where that cannot be told just now; never rejects. */
+async function readHead(member: Member): Promise<Revision | undefined> {
+  try {
+    const { header } = await member.calls.kv.range(
+      { key: Buffer.from('/'), count_only: true },
+      within(callMs),
+    )
+    return header.revision as Revision
+  } catch {
+    return undefined
+  }
 }
 
 /** Whether every range that has not itself reached the newest revision holds, as of it, just what we have of it. */
@@ -160,19 +185,23 @@ interface Lane {
 /** What came of each range, and up to where it may be delivered. */
 class Lanes {
   readonly #lanes: readonly Lane[]
-  #delivered: Revision
+  /** Up to where batches were given out. */
+  delivered: Revision
   /** The revision of the newest event in hand. */
   newest: Revision
 
   constructor({ ranges, after, counts }: WatchOptions) {
     this.#lanes = ranges.map((range, i) => ({ range, known: after, count: counts[i] ?? 0, waiting: [] }))
-    this.#delivered = after
+    this.delivered = after
     this.newest = after
   }
 
-  /** Events in hand wait for other ranges. */
+  /** Events in hand wait until other ranges are known to be as far. */
   get areIncomplete(): boolean {
-    return this.#lanes.some(lane => lane.waiting.length > 0)
+    return (
+      this.#lanes.some(lane => lane.waiting.length > 0) &&
+      this.#lanes.some(lane => compareRevisions(lane.known, this.newest) < 0)
+    )
   }
 
   add(message: IWatchResponse): void {
@@ -202,16 +231,16 @@ class Lanes {
   }
 
   quiet(): Batch {
-    return { revision: this.#delivered, events: [], counts: this.#counts() }
+    return { revision: this.delivered, events: [], counts: this.#counts() }
   }
 
   /** What all ranges are known up to, where that is further than before. */
   release(): Batch | undefined {
     let complete = this.newest
     for (const { known } of this.#lanes) if (compareRevisions(known, complete) < 0) complete = known
-    if (compareRevisions(complete, this.#delivered) <= 0) return undefined
+    if (compareRevisions(complete, this.delivered) <= 0) return undefined
     const events = this.#takeUpTo(complete)
-    this.#delivered = complete
+    this.delivered = complete
     return { revision: complete, events, counts: this.#counts() }
   }
 
