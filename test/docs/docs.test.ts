@@ -115,9 +115,10 @@ function allHelp(): readonly { readonly command: string; readonly line: string }
   const found: { readonly command: string; readonly line: string }[] = []
   const program = buildProgram(() => Promise.resolve(), { out: () => {}, err: () => {}, columns: 200 })
   const visit = (command: typeof program, path: string) => {
-    let text = ''
-    command.configureOutput({ writeOut: piece => void (text += piece) })
+    const pieces: string[] = []
+    command.configureOutput({ writeOut: piece => void pieces.push(piece) })
     command.outputHelp()
+    const text = pieces.join('')
     for (const [, line = ''] of text.matchAll(/^\s*\$ boxcar (.*?)(?:\s{2,}.*)?$/gm)) {
       found.push({ command: path, line: line.replace(/ && .*$/, '') })
     }

@@ -1,10 +1,17 @@
 /** The API as client commands use it, and what its refusals mean to people and scripts. */
 import { readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
-import { type Api, ApiProblem, ApiUnreachable, createClient, type InstanceRef, type ServiceRef } from '@boxcar/api/client'
+import {
+  type Api,
+  ApiProblem,
+  ApiUnreachable,
+  createClient,
+  type InstanceRef,
+  type ServiceRef,
+} from '@boxcar/api/client'
 import { parseInstanceId, parseServiceName, serviceParts } from '@boxcar/core/model/ids'
 import type { CommandContext } from './command.ts'
-import { exitStatus, type ExitStatus, Trouble, type TroubleText } from './exit.ts'
+import { type ExitStatus, exitStatus, Trouble, type TroubleText } from './exit.ts'
 import { loadSettings, type Settings } from './settings.ts'
 
 export interface Client {
@@ -37,7 +44,10 @@ function readToken(file: string): string {
       next: 'boxcar help settings',
     })
   }
-  const token = text.split('\n').map(line => line.trim()).find(line => line !== '' && !line.startsWith('#'))
+  const token = text
+    .split('\n')
+    .map(line => line.trim())
+    .find(line => line !== '' && !line.startsWith('#'))
   if (token !== undefined) return token
   throw new Trouble({
     status: exitStatus.usage,
@@ -99,7 +109,9 @@ export function troubleOfClient(error: unknown): TroubleText | undefined {
   }
   if (!(error instanceof ApiProblem)) return undefined
   const { problem } = error
-  const faults = problem.errors.map(fault => `${fault.pointer === '' ? '/' : fault.pointer}: ${fault.message}`)
+  const faults = problem.errors.map(
+    fault => `${fault.pointer === '' ? '/' : fault.pointer}: ${fault.message}`,
+  )
   return {
     status: statusOf(problem.status),
     what: lowerFirst(problem.title),

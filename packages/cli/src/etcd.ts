@@ -1,8 +1,8 @@
 /** The etcd of a process: opened with its files, and looked at once before anything relies on it. */
 import { readFileSync } from 'node:fs'
-import { systemClock } from '@boxcar/store/system'
 import type { Log } from '@boxcar/store/log'
 import type { Store, StoreStatus } from '@boxcar/store/store'
+import { systemClock } from '@boxcar/store/system'
 import { exitStatus, Trouble } from './exit.ts'
 import type { Settings } from './settings.ts'
 
@@ -73,7 +73,9 @@ export const recommendedEtcd = '3.5.13'
 
 /** Compares the numbers of versions such as `3.4.23` and `3.5.0-rc.1`. */
 export function isOlder(version: string, than: string): boolean {
-  const [a, b] = [version, than].map(text => (/^\d+\.\d+\.\d+/.exec(text)?.[0] ?? '0.0.0').split('.').map(Number))
+  const [a, b] = [version, than].map(text =>
+    (/^\d+\.\d+\.\d+/.exec(text)?.[0] ?? '0.0.0').split('.').map(Number),
+  )
   for (let i = 0; i < 3; i += 1) {
     const difference = (a?.[i] ?? 0) - (b?.[i] ?? 0)
     if (difference !== 0) return difference < 0

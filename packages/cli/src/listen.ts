@@ -11,7 +11,8 @@ export function listenAddress(text: string): ListenAddress {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text)
   const host = match?.[1] ?? match?.[2]
   const port = Number(match?.[3])
-  if (match !== null && host !== undefined && port <= 65_535) return { host: host === '' ? '0.0.0.0' : host, port }
+  if (match !== null && host !== undefined && port <= 65_535)
+    return { host: host === '' ? '0.0.0.0' : host, port }
   throw new Trouble({
     status: exitStatus.usage,
     what: `${text} is not an address to listen on`,
@@ -25,4 +26,5 @@ export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 
 /** As a URL has it. */
-export const hostPort = ({ host, port }: ListenAddress): string => `${host.includes(':') ? `[${host}]` : host}:${port}`
+export const hostPort = ({ host, port }: ListenAddress): string =>
+  `${host.includes(':') ? `[${host}]` : host}:${port}`

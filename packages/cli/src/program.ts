@@ -20,7 +20,9 @@ export interface ProgramOutput {
 /** The whole program. `parseAsync` throws commander's own error for a line that is none; see `usageOf`. */
 export function buildProgram(perform: Perform, output: ProgramOutput): Command {
   const program = new Command('boxcar')
-    .description('Makes one computer out of plain Docker hosts: keeps services running and replaces them without losing a request.')
+    .description(
+      'Makes one computer out of plain Docker hosts: keeps services running and replaces them without losing a request.',
+    )
     .usage('<command> [options]')
     .helpOption('-h, --help', 'show help')
     .helpCommand('help [command]', 'show help for a command or a topic')
@@ -39,7 +41,12 @@ Topics:
     )
   const say = (command: string) =>
     async function act(this: Command): Promise<void> {
-      await perform({ command, args: this.args, flags: this.opts() })
+      // Processed: a short word for a kind is the full one by now.
+      const args = this.processedArgs
+        .flat()
+        .filter(arg => arg !== undefined)
+        .map(String)
+      await perform({ command, args, flags: this.opts() })
     }
   for (const add of [addShip, addRollout, addLook, addOperate, addProcesses, addTopics]) add(program, say)
   prepare(program, output)
@@ -69,10 +76,17 @@ function prepare(command: Command, output: ProgramOutput): void {
 export function usageOf(error: CommanderError): { readonly what: string; readonly why: string } | undefined {
   if (error.exitCode === 0) return undefined
   // A group without its command (`boxcar host`) has shown its help already.
-  if (error.code === 'commander.help') return { what: 'the command is not complete', why: 'a command of this group is missing' }
+  if (error.code === 'commander.help')
+    return { what: 'the command is not complete', why: 'a command of this group is missing' }
   const [what = '', ...hints] = error.message.replace(/^error: /, '').split('\n')
-  const hint = hints.join(' ').replace(/^\((.*)\)$/, '$1').trim()
-  return { what, why: hint === '' ? (reasons[error.code] ?? 'the command line cannot be understood') : lowerFirst(hint) }
+  const hint = hints
+    .join(' ')
+    .replace(/^\((.*)\)$/, '$1')
+    .trim()
+  return {
+    what,
+    why: hint === '' ? (reasons[error.code] ?? 'the command line cannot be understood') : lowerFirst(hint),
+  }
 }
 
 const reasons: Readonly<Record<string, string>> = {

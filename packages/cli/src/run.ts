@@ -1,4 +1,4 @@
-import { exitStatus, type ExitStatus, Trouble, troubleLines } from './exit.ts'
+import { type ExitStatus, exitStatus, Trouble, troubleLines } from './exit.ts'
 import type { Invocation } from './invocation.ts'
 import { buildProgram, CommanderError, usageOf } from './program.ts'
 import { paint } from './render/paint.ts'
@@ -54,12 +54,12 @@ async function troubleOf(error: unknown, argv: readonly string[]): Promise<Troub
 function helpPath(argv: readonly string[]): string {
   const program = buildProgram(() => Promise.resolve(), { out: () => {}, err: () => {}, columns: 100 })
   const path: string[] = []
-  let here: { readonly commands: readonly { name(): string; aliases(): readonly string[] }[] } = program
+  let here = program
   for (const word of argv) {
     const next = here.commands.find(it => it.name() === word || it.aliases().includes(word))
     if (next === undefined) break
     path.push(word)
-    here = next as unknown as typeof here
+    here = next
   }
   return path.map(word => `${word} `).join('')
 }

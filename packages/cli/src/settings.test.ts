@@ -31,7 +31,9 @@ test('defaults', () => {
 })
 
 test('a flag wins over the environment, the environment over the file', () => {
-  const path = file('project: from-file\ncluster: from-file\nserver: http://file:1\netcd: [10.0.0.1:2379, 10.0.0.2:2379]\n')
+  const path = file(
+    'project: from-file\ncluster: from-file\nserver: http://file:1\netcd: [10.0.0.1:2379, 10.0.0.2:2379]\n',
+  )
   const settings = loadSettings({
     flags: { project: 'from-flag' },
     env: { BOXCAR_PROJECT: 'from-env', BOXCAR_CLUSTER: 'from-env', BOXCAR_TOKEN: '' },
@@ -64,7 +66,11 @@ const troubleOf = (act: () => unknown) => {
 test('every wrong setting is named with where it came from', () => {
   const path = file('projekt: a\nlog: loud\n')
   const text = troubleOf(() =>
-    loadSettings({ flags: { cluster: 'No Good' }, env: { BOXCAR_SERVER: 'ftp://x', BOXCAR_ETCD: ',' }, file: path }),
+    loadSettings({
+      flags: { cluster: 'No Good' },
+      env: { BOXCAR_SERVER: 'ftp://x', BOXCAR_ETCD: ',' },
+      file: path,
+    }),
   )
   expect(text.status).toBe(exitStatus.usage)
   const lines = text.why.split('\n')

@@ -15,7 +15,9 @@ const endpoint = z
   .string()
   .trim()
   .transform(withScheme)
-  .refine(text => isPlainUrl(text), { error: 'must be addresses such as 10.0.0.1:2379 or https://etcd-1:2379' })
+  .refine(text => isPlainUrl(text), {
+    error: 'must be addresses such as 10.0.0.1:2379 or https://etcd-1:2379',
+  })
 
 const fields = {
   /** Endpoints of the one etcd; a comma list, or a list in the file. */
@@ -131,7 +133,8 @@ function readSettingsFile(file: string): Readonly<Record<string, unknown>> {
     text = readFileSync(file, 'utf8')
   } catch (error) {
     // No file is the common case, and no folder either; a file that cannot be read is worth a word.
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return {}
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
+      return {}
     throw new Trouble({
       status: exitStatus.usage,
       what: 'the settings file cannot be read',

@@ -38,12 +38,30 @@ test('every fault at once, each with its line, column and pointer', () => {
 
 describe('one fault', () => {
   test.each([
-    ['name: web\nimage: nginx:1\nreplica: 2\n', "web.yaml:3:1: /replica: unknown key 'replica'; did you mean 'replicas'?"],
-    ['name: web\nimage: nginx:1\nreplicas: null\n', 'web.yaml:3:1: /replicas: must be a whole number from 0 to 10000'],
-    ['name: web\nimage: nginx:1\nvolumes: []\n', 'web.yaml:3:1: /volumes: is not supported yet; leave it out'],
-    ['name: web\nimage: nginx:1\nroutes:\n  - { port: http, listen: 80 }\n', "web.yaml:4:7: /routes/0/port: no port is named 'http'; the spec has no ports"],
-    ['services:\n  web: { image: nginx }\n', 'web.yaml:1:1: /services: Compose files are not supported yet; write one document for each service'],
-    ['name: web\nimage: nginx:1\n---\nname: web\nimage: nginx:2\n', "web.yaml:4:1: /name: a service named 'web' is given twice"],
+    [
+      'name: web\nimage: nginx:1\nreplica: 2\n',
+      "web.yaml:3:1: /replica: unknown key 'replica'; did you mean 'replicas'?",
+    ],
+    [
+      'name: web\nimage: nginx:1\nreplicas: null\n',
+      'web.yaml:3:1: /replicas: must be a whole number from 0 to 10000',
+    ],
+    [
+      'name: web\nimage: nginx:1\nvolumes: []\n',
+      'web.yaml:3:1: /volumes: is not supported yet; leave it out',
+    ],
+    [
+      'name: web\nimage: nginx:1\nroutes:\n  - { port: http, listen: 80 }\n',
+      "web.yaml:4:7: /routes/0/port: no port is named 'http'; the spec has no ports",
+    ],
+    [
+      'services:\n  web: { image: nginx }\n',
+      'web.yaml:1:1: /services: Compose files are not supported yet; write one document for each service',
+    ],
+    [
+      'name: web\nimage: nginx:1\n---\nname: web\nimage: nginx:2\n',
+      "web.yaml:4:1: /name: a service named 'web' is given twice",
+    ],
     ['# nothing\n', 'web.yaml:1:1: there is no service in it'],
     ['- name: web\n', expect.stringMatching(/^web\.yaml:1:1: .*must be an object/)],
     ['name: web\nname: api\n', 'web.yaml:2:1: the same key is given twice'],
@@ -64,6 +82,8 @@ describe('--image', () => {
     const specs = checkSpecs([{ file: 'f', text: two }], ['api=b:2'])
     expect(specs.map(it => it.text['image'])).toEqual(['a:1', 'b:2'])
     expect(() => checkSpecs([{ file: 'f', text: two }], ['b:2'])).toThrow(Trouble)
-    expect(() => checkSpecs([{ file: 'f', text: two }], ['db=b:2'])).toThrow(/no service in the files is named 'db'/)
+    expect(() => checkSpecs([{ file: 'f', text: two }], ['db=b:2'])).toThrow(
+      /no service in the files is named 'db'/,
+    )
   })
 })

@@ -27,7 +27,9 @@ export async function readSpecs(
 ): Promise<readonly SpecFile[]> {
   const texts: SpecText[] = []
   for (const file of files) {
-    texts.push(file === '-' ? { file: '<stdin>', text: await how.readInput() } : { file, text: readText(file) })
+    texts.push(
+      file === '-' ? { file: '<stdin>', text: await how.readInput() } : { file, text: readText(file) },
+    )
   }
   return checkSpecs(texts, how.images)
 }
@@ -53,7 +55,8 @@ export function checkSpecs(texts: readonly SpecText[], images: readonly string[]
   for (const { file, text } of texts) {
     const read = parseYamlText(text)
     faults.push(...read.faults.map(fault => `${file}:${fault.line}:${fault.column}: ${fault.message}`))
-    if (read.faults.length === 0 && read.documents.length === 0) faults.push(`${file}:1:1: there is no service in it`)
+    if (read.faults.length === 0 && read.documents.length === 0)
+      faults.push(`${file}:1:1: there is no service in it`)
     placed.push(...read.documents.map(document => ({ file, document })))
   }
   const wanted = imagesByName(images, placed.length)
@@ -68,7 +71,8 @@ export function checkSpecs(texts: readonly SpecText[], images: readonly string[]
     }
     const value = withImage(document.value, wanted)
     const checked = check(serviceSpec, value)
-    if (checked.kind === 'wrong') faults.push(...checked.faults.map(fault => at(fault.pointer, fault.message)))
+    if (checked.kind === 'wrong')
+      faults.push(...checked.faults.map(fault => at(fault.pointer, fault.message)))
     else if (isObject(value)) {
       if (specs.some(it => it.spec.name === checked.value.name)) {
         faults.push(at('/name', `a service named '${checked.value.name}' is given twice`))
@@ -112,7 +116,8 @@ function withImage(value: unknown, wanted: ReadonlyMap<string, string>): unknown
   return image === undefined ? value : { ...value, image }
 }
 
-const isComposeFile = (value: unknown) => isObject(value) && isObject(value['services']) && value['image'] === undefined
+const isComposeFile = (value: unknown) =>
+  isObject(value) && isObject(value['services']) && value['image'] === undefined
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,4 +1,5 @@
-/** A terminal for tests: what was written can be read, questions are answered as told, time is the real one. */
+/** A terminal for tests: what was written can be read, questions are answered as told, and waiting is short. */
+import type { Clock, Instant } from '@boxcar/core/model/clock'
 import { systemClock } from '@boxcar/store/system'
 import type { Terminal } from './terminal.ts'
 
@@ -32,7 +33,7 @@ export function testTerminal(
     canAsk: how.answer !== undefined,
     // No settings of the person who runs the tests.
     env: { XDG_CONFIG_HOME: '/nonexistent', ...how.env },
-    clock: systemClock,
+    clock: quickClock,
     interrupted: interrupt.signal,
     readInput: async () => how.input ?? '',
     confirm: async () => how.answer === 'yes',
@@ -40,4 +41,12 @@ export function testTerminal(
     errText: () => err.join(''),
     interrupt: () => interrupt.abort(),
   }
+}
+
+/** Twenty seconds for people are one for the test. */
+const quick = 20
+const quickClock: Clock = {
+  now: () => (systemClock.now() * quick) as Instant,
+  wall: () => systemClock.wall(),
+  sleep: (ms, signal) => systemClock.sleep(ms / quick, signal),
 }

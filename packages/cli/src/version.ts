@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 export function programVersion(): string {
   const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
   const found: unknown = JSON.parse(text)
-  const version = typeof found === 'object' && found !== null && 'version' in found ? found.version : undefined
+  const version =
+    typeof found === 'object' && found !== null && 'version' in found ? found.version : undefined
   return typeof version === 'string' ? version : 'unknown'
 }

@@ -32,10 +32,12 @@ export async function watchUndone(
     try {
       const rollout = await api.rollout(ref)
       tell(`${rollout.service}: ${rollout.phase}: ${rollout.words}`)
-      const isStill = rollout.phase === 'settled' || rollout.phase === 'reverted'
-      if (isStill && rollout.live !== undefined && rollout.live !== options.left) return rollout
+      // An undo of a rollout that was under way is an abort: the stable generation, if there is one, never stopped answering.
+      if (rollout.phase === 'reverted') return rollout
+      if (rollout.phase === 'settled' && rollout.live !== options.left) return rollout
     } catch (error) {
-      const isAway = error instanceof ApiUnreachable || (error instanceof ApiProblem && error.problem.status === 503)
+      const isAway =
+        error instanceof ApiUnreachable || (error instanceof ApiProblem && error.problem.status === 503)
       if (!isAway) throw error
       tell(`${error.message}; trying again`)
     }

@@ -1,7 +1,7 @@
 /** Watches services until they are where they were asked to be, and shows the way there. */
 import { type Api, ApiProblem, ApiUnreachable, type ServiceRef } from '@boxcar/api/client'
 import type { ServiceView, WhyView } from '@boxcar/api/views'
-import { type Instant, elapsed } from '@boxcar/core/model/clock'
+import { elapsed, type Instant } from '@boxcar/core/model/clock'
 import { exitStatus, Trouble, type TroubleText } from './exit.ts'
 import { obstacleLines, rejectionLines } from './render/evidence.ts'
 import { type Live, live } from './render/live.ts'
@@ -63,7 +63,9 @@ export async function watchUntilReady(
         throw new Trouble({
           status: exitStatus.timeout,
           what: `not done after ${seconds(options.timeoutMs)}; work on the cluster goes on`,
-          why: before.map(sight => (sight === undefined ? 'no answer yet' : standing(sight.service))).join('\n'),
+          why: before
+            .map(sight => (sight === undefined ? 'no answer yet' : standing(sight.service)))
+            .join('\n'),
           next: options.again,
         })
       }
@@ -82,7 +84,8 @@ export async function watchUntilReady(
   }
 }
 
-const standing = (it: ServiceView) => `${it.service}: ${it.status}, ${it.ready}/${it.replicas} ready: ${it.reason}`
+const standing = (it: ServiceView) =>
+  `${it.service}: ${it.status}, ${it.ready}/${it.replicas} ready: ${it.reason}`
 
 type Look =
   | { readonly kind: 'seen'; readonly sights: readonly Sight[] }
@@ -100,7 +103,8 @@ async function look(api: Api, goals: readonly Goal[]): Promise<Look> {
   } catch (error) {
     // The server may restart, or lose its store for a while: the work goes on without it.
     if (error instanceof ApiUnreachable) return { kind: 'away', why: error.message }
-    if (error instanceof ApiProblem && error.problem.status === 503) return { kind: 'away', why: error.problem.detail }
+    if (error instanceof ApiProblem && error.problem.status === 503)
+      return { kind: 'away', why: error.problem.detail }
     throw error
   }
 }
@@ -176,14 +180,18 @@ async function judge(
     }
   }
   if (rollout.outcome === 'rejected') return { kind: 'failed', text: revertedText(service) }
-  const isDone = rollout.outcome === 'live' && rollout.phase === 'settled' && service.ready >= service.replicas
+  const isDone =
+    rollout.outcome === 'live' && rollout.phase === 'settled' && service.ready >= service.replicas
   if (isDone) return { kind: 'reached' }
   const why = await unplaceable(api, goal, service)
   if (why === undefined) {
     waiting.over(service.service)
     return { kind: 'under-way' }
   }
-  const print = JSON.stringify([why.waitingCount, instances.map(it => [it.id, it.host, it.state, it.restarts])])
+  const print = JSON.stringify([
+    why.waitingCount,
+    instances.map(it => [it.id, it.host, it.state, it.restarts]),
+  ])
   if (waiting.forMs(service.service, print, now) < placementPatienceMs) return { kind: 'under-way' }
   return {
     kind: 'failed',
@@ -197,7 +205,11 @@ async function judge(
 }
 
 /** What is in the way, asked for only where too few instances are there at all. */
-async function unplaceable(api: Api, goal: Goal | undefined, service: ServiceView): Promise<WhyView | undefined> {
+async function unplaceable(
+  api: Api,
+  goal: Goal | undefined,
+  service: ServiceView,
+): Promise<WhyView | undefined> {
   const short = service.rollout.counts.some(
     it => it.wanted > it.ready + it.starting + it.failing && (it.role === 'next' || it.role === 'live'),
   )

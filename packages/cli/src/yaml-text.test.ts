@@ -36,7 +36,12 @@ describe('what cannot, with its place', () => {
 
   test('a bomb of aliases is refused at once', () => {
     const lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]']
-    for (let i = 1; i < 10; i += 1) lines.push(`a${i}: &a${i} [${Array(10).fill(`*a${i - 1}`).join(', ')}]`)
+    for (let i = 1; i < 10; i += 1)
+      lines.push(
+        `a${i}: &a${i} [${Array(10)
+          .fill(`*a${i - 1}`)
+          .join(', ')}]`,
+      )
     const started = performance.now()
     const { documents, faults } = parseYamlText(lines.join('\n'))
     expect(documents).toEqual([])
@@ -62,7 +67,9 @@ describe('what cannot, with its place', () => {
 })
 
 test('places of pointers: the key of a field, the item of a list, the nearest parent of what is not there', () => {
-  const [document] = parseYamlText('name: web\nports:\n  - { name: http, container: 8080 }\nenv:\n  A/B: x\n').documents
+  const [document] = parseYamlText(
+    'name: web\nports:\n  - { name: http, container: 8080 }\nenv:\n  A/B: x\n',
+  ).documents
   expect(document?.place('/name')).toEqual({ line: 1, column: 1 })
   expect(document?.place('/ports/0')).toEqual({ line: 3, column: 5 })
   expect(document?.place('/ports/0/container')).toEqual({ line: 3, column: 19 })

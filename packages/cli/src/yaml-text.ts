@@ -11,7 +11,6 @@ import {
   isScalar,
   isSeq,
   LineCounter,
-  type ParsedNode,
   parseAllDocuments,
 } from 'yaml'
 
@@ -73,8 +72,9 @@ export function parseYamlText(text: string): TextRead {
     const found = [...document.errors, ...document.warnings]
     faults.push(...found.map(fault => ({ ...placeAt(lines, fault.pos[0]), message: inWords(fault) })))
     if (found.length > 0 || isEmpty(document)) continue
-    const value = valueOf(document)
-    if (value.kind === 'value') documents.push({ value: value.value, place: pointer => placeOf(document, lines, pointer) })
+    const value = contentOf(document)
+    if (value.kind === 'value')
+      documents.push({ value: value.value, place: pointer => placeOf(document, lines, pointer) })
     else faults.push({ ...start, message: value.why })
   }
   return { documents, faults }
@@ -84,7 +84,9 @@ export function parseYamlText(text: string): TextRead {
 const isEmpty = (document: Document.Parsed) =>
   document.contents === null || (isScalar(document.contents) && document.contents.value === null)
 
-function valueOf(document: Document.Parsed): { kind: 'value'; value: unknown } | { kind: 'fault'; why: string } {
+function contentOf(
+  document: Document.Parsed,
+): { kind: 'value'; value: unknown } | { kind: 'fault'; why: string } {
   try {
     const value: unknown = document.toJS({ maxAliasCount: textLimits.aliases })
     return depthOf(value) > textLimits.depth
@@ -94,7 +96,9 @@ function valueOf(document: Document.Parsed): { kind: 'value'; value: unknown } |
     const why = error instanceof Error ? error.message : String(error)
     return {
       kind: 'fault',
-      why: /excessive alias/i.test(why) ? `too many aliases, or aliases that repeat too much; at most ${textLimits.aliases}` : why,
+      why: /excessive alias/i.test(why)
+        ? `too many aliases, or aliases that repeat too much; at most ${textLimits.aliases}`
+        : why,
     }
   }
 }
@@ -139,7 +143,10 @@ const placeAt = (lines: LineCounter, offset: number): Place => {
 }
 
 function placeOf(document: Document.Parsed, lines: LineCounter, pointer: string): Place {
-  const parts = pointer.split('/').slice(1).map(part => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+  const parts = pointer
+    .split('/')
+    .slice(1)
+    .map(part => part.replaceAll('~1', '/').replaceAll('~0', '~'))
   let node: unknown = document.contents
   let offset = offsetOf(node) ?? 0
   for (const [index, part] of parts.entries()) {
@@ -162,5 +169,4 @@ function placeOf(document: Document.Parsed, lines: LineCounter, pointer: string)
 }
 
 const keyText = (key: unknown): string | undefined => (isScalar(key) ? String(key.value) : undefined)
-const offsetOf = (node: unknown): number | undefined =>
-  isNode(node) ? (node as ParsedNode).range?.[0] : undefined
+const offsetOf = (node: unknown): number | undefined => (isNode(node) ? node.range?.[0] : undefined)

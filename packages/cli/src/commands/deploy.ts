@@ -1,7 +1,7 @@
 import type { Api } from '@boxcar/api/client'
 import type { PlanView, SavedView, ServiceView } from '@boxcar/api/views'
-import type { CommandContext, RunCommand } from '../command.ts'
 import { connect } from '../client.ts'
+import type { CommandContext, RunCommand } from '../command.ts'
 import { type ExitStatus, exitStatus, Trouble } from '../exit.ts'
 import { harmless, paint } from '../render/paint.ts'
 import { planLines } from '../render/plan.ts'
@@ -18,7 +18,10 @@ export const deploy: RunCommand = async context => {
     readInput: terminal.readInput,
   })
   const { api, settings, actor } = connect(context)
-  const plan = await api.plan(settings.project, specs.map(it => it.text))
+  const plan = await api.plan(
+    settings.project,
+    specs.map(it => it.text),
+  )
   terminal.err.write(`${planLines(plan, paint(terminal.err.color)).join('\n')}\n`)
   if (!(await isWanted(context, plan))) {
     terminal.err.write('Nothing was changed.\n')
@@ -32,9 +35,16 @@ export const deploy: RunCommand = async context => {
   const again = goals.map(({ ref }) => `boxcar rollout watch ${ref.project}/${ref.name}`).join('; ')
   if (invocation.flags['detach'] === true) {
     terminal.err.write(`Accepted. To watch: ${again}\n`)
-    return report(context, api, saved.map(it => it.service))
+    return report(
+      context,
+      api,
+      saved.map(it => it.service),
+    )
   }
-  const services = await watchUntilReady(api, goals, terminal, { ...millisecondsFlag(invocation, 'timeout'), again })
+  const services = await watchUntilReady(api, goals, terminal, {
+    ...millisecondsFlag(invocation, 'timeout'),
+    again,
+  })
   return report(context, api, services)
 }
 
@@ -53,7 +63,12 @@ async function isWanted({ terminal, invocation }: CommandContext, plan: PlanView
 async function putAll(
   { terminal }: CommandContext,
   api: Api,
-  what: { readonly project: string; readonly specs: readonly SpecFile[]; readonly plan: PlanView; readonly actor: string },
+  what: {
+    readonly project: string
+    readonly specs: readonly SpecFile[]
+    readonly plan: PlanView
+    readonly actor: string
+  },
 ): Promise<readonly SavedView[]> {
   const saved: SavedView[] = []
   for (const { text, spec } of what.specs) {
@@ -65,7 +80,9 @@ async function putAll(
       ...(revision === undefined ? {} : { ifMatch: revision }),
     })
     if (it.previousImage !== undefined && it.previousImage !== it.service.image) {
-      terminal.err.write(harmless(`${it.service.service}: ${it.previousImage} → ${it.service.image}`).concat('\n'))
+      terminal.err.write(
+        harmless(`${it.service.service}: ${it.previousImage} → ${it.service.image}`).concat('\n'),
+      )
     }
     for (const warning of it.warnings) {
       const isShown = planned?.warnings.some(shown => shown.message === warning.message) === true
@@ -77,7 +94,11 @@ async function putAll(
 }
 
 /** The data of a deploy: the services, and where users find them. */
-async function report(context: CommandContext, api: Api, services: readonly ServiceView[]): Promise<ExitStatus> {
+async function report(
+  context: CommandContext,
+  api: Api,
+  services: readonly ServiceView[],
+): Promise<ExitStatus> {
   const format = formatOf(context)
   if (format === 'json' || format === 'yaml' || format === 'jsonl') {
     const { printList } = await import('../render/print.ts')
@@ -85,7 +106,10 @@ async function report(context: CommandContext, api: Api, services: readonly Serv
     return exitStatus.done
   }
   if (format === 'name') {
-    printLines(context, services.map(it => it.service))
+    printLines(
+      context,
+      services.map(it => it.service),
+    )
     return exitStatus.done
   }
   const routes = await api.routes()
@@ -93,7 +117,10 @@ async function report(context: CommandContext, api: Api, services: readonly Serv
     context,
     services.map(it => {
       const addresses = routes.filter(route => route.service === it.service).flatMap(route => route.addresses)
-      return [`${it.service} generation ${it.generation}: ${it.ready}/${it.replicas} ready`, ...addresses].join('  ')
+      return [
+        `${it.service} generation ${it.generation}: ${it.ready}/${it.replicas} ready`,
+        ...addresses,
+      ].join('  ')
     }),
   )
   return exitStatus.done

@@ -1,6 +1,6 @@
 import type { HostView, InstanceView } from '@boxcar/api/views'
-import type { CommandContext, RunCommand } from '../command.ts'
 import { type Client, connect, serviceRef, subjectOf } from '../client.ts'
+import type { CommandContext, RunCommand } from '../command.ts'
 import { exitStatus, Trouble } from '../exit.ts'
 import { hostReason, instanceColumns, reasonOf, stateWords } from '../render/columns.ts'
 import { harmless, type Paint } from '../render/paint.ts'
@@ -27,10 +27,18 @@ async function service(context: CommandContext, { api, settings }: Client, name:
   await printObject(context, view, {
     name: view.service,
     lines: paint => [
-      ...serviceLines({ service: view, instances, routes: own }, context.terminal.clock.wall(), paint, 'whole'),
+      ...serviceLines(
+        { service: view, instances, routes: own },
+        context.terminal.clock.wall(),
+        paint,
+        'whole',
+      ),
       '',
       paint.faint('Spec'),
-      ...stringify(view.spec).trimEnd().split('\n').map(line => `  ${harmless(line)}`),
+      ...stringify(view.spec)
+        .trimEnd()
+        .split('\n')
+        .map(line => `  ${harmless(line)}`),
     ],
   })
 }
@@ -50,7 +58,9 @@ async function instance(context: CommandContext, { api, settings }: Client, name
 }
 
 function instanceLines(it: InstanceView, paint: Paint): readonly string[] {
-  const ports = Object.entries(it.ports).map(([port, number]) => `${port}: ${it.address ?? it.host}:${number}`)
+  const ports = Object.entries(it.ports).map(
+    ([port, number]) => `${port}: ${it.address ?? it.host}:${number}`,
+  )
   return fields(
     [
       ['Instance', paint.strong(it.id)],
@@ -80,29 +90,53 @@ async function host(context: CommandContext, { api }: Client, name: string): Pro
     name: view.id,
     lines: paint => [
       ...hostLines(view, paint),
-      ...(there.length === 0 ? [] : ['', ...table(instanceColumns(context.terminal.clock.wall()), there, paint)]),
+      ...(there.length === 0
+        ? []
+        : ['', ...table(instanceColumns(context.terminal.clock.wall()), there, paint)]),
     ],
   })
 }
 
 function hostLines(it: HostView, paint: Paint): readonly string[] {
   const said = (what: HostView['drain']) =>
-    what === undefined ? undefined : `by ${what.by} at ${moment(what.at)}${what.why === '' ? '' : `: ${harmless(what.why)}`}`
+    what === undefined
+      ? undefined
+      : `by ${what.by} at ${moment(what.at)}${what.why === '' ? '' : `: ${harmless(what.why)}`}`
   return fields(
     [
       ['Host', paint.strong(it.id)],
       ['State', it.state],
       ['Reason', harmless(hostReason(it))],
       ['Address', `${it.address} (agent on port ${it.agentPort})`],
-      ['Cpus', `${cores(it.used.cpuMilli)} of ${cores(it.capacity.cpuMilli)} taken, ${cores(it.free.cpuMilli)} free`],
-      ['Memory', `${memory(it.used.memoryMiB)} of ${memory(it.capacity.memoryMiB)} taken, ${memory(it.free.memoryMiB)} free`],
+      [
+        'Cpus',
+        `${cores(it.used.cpuMilli)} of ${cores(it.capacity.cpuMilli)} taken, ${cores(it.free.cpuMilli)} free`,
+      ],
+      [
+        'Memory',
+        `${memory(it.used.memoryMiB)} of ${memory(it.capacity.memoryMiB)} taken, ${memory(it.free.memoryMiB)} free`,
+      ],
       ['Instances', String(it.instances)],
-      ['Labels', Object.entries(it.labels).map(([key, value]) => `${key}=${value}`).join('\n')],
+      [
+        'Labels',
+        Object.entries(it.labels)
+          .map(([key, value]) => `${key}=${value}`)
+          .join('\n'),
+      ],
       ['Cordoned', said(it.cordon)],
       ['Drained', said(it.drain)],
-      ['Engine', `${it.engine.version}, ${it.engine.state}${it.engine.reason === undefined ? '' : `: ${it.engine.reason}`}`],
-      ['Proxy', `${it.proxy.version} ${it.proxy.state}${it.proxy.reason === undefined ? '' : `: ${it.proxy.reason}`}`],
-      ['Routes', it.routesApplied === undefined ? 'none applied' : `applied up to revision ${it.routesApplied}`],
+      [
+        'Engine',
+        `${it.engine.version}, ${it.engine.state}${it.engine.reason === undefined ? '' : `: ${it.engine.reason}`}`,
+      ],
+      [
+        'Proxy',
+        `${it.proxy.version} ${it.proxy.state}${it.proxy.reason === undefined ? '' : `: ${it.proxy.reason}`}`,
+      ],
+      [
+        'Routes',
+        it.routesApplied === undefined ? 'none applied' : `applied up to revision ${it.routesApplied}`,
+      ],
       ['Agent', it.agentVersion],
       ['Host ports', `${it.ports.from} to ${it.ports.to}`],
     ],

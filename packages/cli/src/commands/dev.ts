@@ -5,7 +5,7 @@ import { type Api, ApiProblem, ApiUnreachable, createClient } from '@boxcar/api/
 import type { HostView } from '@boxcar/api/views'
 import { after } from '@boxcar/core/model/clock'
 import type { CommandContext, RunCommand } from '../command.ts'
-import { keepRunning, type Kept } from '../dev/processes.ts'
+import { type Kept, keepRunning } from '../dev/processes.ts'
 import { type DevRoom, type RoomOptions, sampleSpec } from '../dev/room.ts'
 import { exitStatus, Trouble } from '../exit.ts'
 import { hostPort, type ListenAddress, listenAddress } from '../listen.ts'
@@ -44,7 +44,9 @@ async function start(context: CommandContext, things: Things): Promise<void> {
   const { terminal, invocation } = context
   const began = terminal.clock.now()
   const tell = (line: string) =>
-    terminal.err.write(`${paint(terminal.err.color).faint(seconds(terminal.clock.now() - began).padStart(6))}  ${line}\n`)
+    terminal.err.write(
+      `${paint(terminal.err.color).faint(seconds(terminal.clock.now() - began).padStart(6))}  ${line}\n`,
+    )
   const room = await openRoom(context, { hosts: numberFlag(invocation, 'hosts') ?? 3, dir: things.dir, tell })
   things.room = room
   goOn(terminal)
@@ -80,7 +82,9 @@ const hasNamespaces = () => process.platform === 'linux' && process.getuid?.() =
 
 function runningEngine(terminal: Terminal): string {
   const engine = terminal.env['DOCKER_HOST']
-  terminal.err.write('Not root on Linux: three logical hosts on the Docker engine that runs (--engine names another).\n')
+  terminal.err.write(
+    'Not root on Linux: three logical hosts on the Docker engine that runs (--engine names another).\n',
+  )
   return engine === undefined || engine === '' ? 'unix:///var/run/docker.sock' : engine
 }
 
@@ -165,7 +169,10 @@ interface Tour {
 }
 
 /** What to open and what to try; the addresses are data, the rest is talk. */
-async function printTour({ terminal }: CommandContext, { api, room, first, kept, dir, next }: Tour): Promise<void> {
+async function printTour(
+  { terminal }: CommandContext,
+  { api, room, first, kept, dir, next }: Tour,
+): Promise<void> {
   const bold = paint(terminal.out.color).strong
   const addresses = (await api.routes()).flatMap(route => route.addresses)
   const [address] = addresses
@@ -193,8 +200,12 @@ async function printTour({ terminal }: CommandContext, { api, room, first, kept,
     ...(lastHost === undefined
       ? []
       : [`  ${lastHost.docker} ps          # then docker kill one: it comes back`]),
-    ...(lastHost?.cut === undefined ? [] : [`  ${lastHost.cut}     # cuts ${lastHost.id} off; later: ${lastHost.restore}`]),
-    ...(server?.pid === undefined ? [] : [`  kill -9 ${server.pid}          # a server: the other one leads`]),
+    ...(lastHost?.cut === undefined
+      ? []
+      : [`  ${lastHost.cut}     # cuts ${lastHost.id} off; later: ${lastHost.restore}`]),
+    ...(server?.pid === undefined
+      ? []
+      : [`  kill -9 ${server.pid}          # a server: the other one leads`]),
     '  ./boxcar events -f',
     '',
     'Ctrl-C takes all of it away.',

@@ -1,6 +1,15 @@
 import { getuid, platform } from 'node:process'
 import type { RunCommand } from '../command.ts'
-import { type Finding, lookAtClock, lookAtDisk, lookAtDocker, lookAtEtcd, lookAtNode, lookAtPorts, lookAtProxy } from '../doctor/findings.ts'
+import {
+  type Finding,
+  lookAtClock,
+  lookAtDisk,
+  lookAtDocker,
+  lookAtEtcd,
+  lookAtNode,
+  lookAtPorts,
+  lookAtProxy,
+} from '../doctor/findings.ts'
 import { exitStatus } from '../exit.ts'
 import { type Paint, paint } from '../render/paint.ts'
 import { table } from '../render/table.ts'

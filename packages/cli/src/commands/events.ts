@@ -1,6 +1,6 @@
 import type { EventView } from '@boxcar/api/views'
-import type { RunCommand } from '../command.ts'
 import { connect, serviceRef } from '../client.ts'
+import type { RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
 import { harmless, type Paint, paint } from '../render/paint.ts'
 import { formatOf } from '../render/print.ts'
@@ -29,7 +29,8 @@ export const events: RunCommand = async context => {
     ...(after === undefined ? { ...(tail === undefined ? {} : { tail }) } : { after }),
     mode: invocation.flags['follow'] === true ? 'follow' : 'recent',
     signal: terminal.interrupted,
-    onTrouble: why => terminal.err.write(`the stream was cut (${why}); going on as soon as the server answers\n`),
+    onTrouble: why =>
+      terminal.err.write(`the stream was cut (${why}); going on as soon as the server answers\n`),
   })
   for await (const step of stream) {
     if (step.kind === 'reset') {
@@ -51,7 +52,8 @@ export const events: RunCommand = async context => {
 function lineOf(event: EventView, format: string, colors: Paint): string {
   if (format === 'jsonl' || format === 'json' || format === 'yaml') return JSON.stringify(event)
   if (format === 'name') return event.id
-  const color = event.level === 'error' ? colors.bad : event.level === 'warning' ? colors.busy : (text: string) => text
+  const color =
+    event.level === 'error' ? colors.bad : event.level === 'warning' ? colors.busy : (text: string) => text
   const about = event.instance ?? event.service ?? event.host ?? '-'
   const by = event.actor ?? event.writer
   const id = format === 'wide' ? `  ${colors.faint(event.id)}` : ''

@@ -8,7 +8,10 @@ import { effectWords, type SpecField, specFields } from '../spec-fields.ts'
 /** A field of the spec, or all of them. Asks no server. */
 export const explain: RunCommand = async ({ terminal, invocation }) => {
   const colors = paint(terminal.out.color)
-  const wanted = invocation.args[0]?.replace(/^\//, '').replaceAll('/', '.').replace(/\.?(?:\[\d*\]|\.\d+(?=\.|$))/g, '[]')
+  const wanted = invocation.args[0]
+    ?.replace(/^\//, '')
+    .replaceAll('/', '.')
+    .replace(/\.?(?:\[\d*\]|\.\d+(?=\.|$))/g, '[]')
   const field = specFields.find(it => it.path === wanted || it.path.replaceAll('[]', '') === wanted)
   if (wanted !== undefined && field === undefined) throw unknown(wanted)
   const below = specFields.filter(it => wanted === undefined || isBelow(it.path, field?.path ?? ''))
@@ -17,7 +20,8 @@ export const explain: RunCommand = async ({ terminal, invocation }) => {
   return exitStatus.done
 }
 
-const isBelow = (path: string, parent: string) => path.startsWith(`${parent}.`) || path.startsWith(`${parent}[].`)
+const isBelow = (path: string, parent: string) =>
+  path.startsWith(`${parent}.`) || path.startsWith(`${parent}[].`)
 
 function pageOf(field: SpecField, colors: Paint): readonly string[] {
   return fields(
@@ -25,9 +29,18 @@ function pageOf(field: SpecField, colors: Paint): readonly string[] {
       ['Field', colors.strong(field.path)],
       ['Meaning', field.meaning],
       ['Takes', field.takes],
-      ['Default', field.support === 'not yet' ? undefined : (field.fallback ?? (field.path === 'name' || field.path === 'image' ? 'none: it must be given' : 'none'))],
+      [
+        'Default',
+        field.support === 'not yet'
+          ? undefined
+          : (field.fallback ??
+            (field.path === 'name' || field.path === 'image' ? 'none: it must be given' : 'none')),
+      ],
       ['A change', effectWords(field)],
-      ['Support', field.support === 'not yet' ? colors.busy('not supported yet: refused where it is given') : undefined],
+      [
+        'Support',
+        field.support === 'not yet' ? colors.busy('not supported yet: refused where it is given') : undefined,
+      ],
     ],
     colors,
   )
@@ -38,16 +51,29 @@ function listOf(below: readonly SpecField[], colors: Paint): readonly string[] {
   const width = Math.max(...below.map(it => it.path.length)) + 2
   return [
     '',
-    ...below.map(it => `${it.path.padEnd(width)}${it.meaning}${it.support === 'not yet' ? colors.busy(' (not supported yet)') : ''}`),
+    ...below.map(
+      it =>
+        `${it.path.padEnd(width)}${it.meaning}${it.support === 'not yet' ? colors.busy(' (not supported yet)') : ''}`,
+    ),
   ].slice(below.length === specFields.length ? 1 : 0)
 }
 
 function unknown(wanted: string): Trouble {
   const last = (path: string) => path.split('.').at(-1) ?? path
   const near =
-    nearest(wanted, specFields.map(it => it.path)) ??
+    nearest(
+      wanted,
+      specFields.map(it => it.path),
+    ) ??
     specFields.find(it => last(it.path) === last(wanted))?.path ??
-    specFields.find(it => last(it.path) === nearest(last(wanted), specFields.map(field => last(field.path))))?.path
+    specFields.find(
+      it =>
+        last(it.path) ===
+        nearest(
+          last(wanted),
+          specFields.map(field => last(field.path)),
+        ),
+    )?.path
   return new Trouble({
     status: exitStatus.failure,
     what: `a service spec has no field ${wanted}`,

@@ -1,5 +1,5 @@
-import type { CommandContext, RunCommand } from '../command.ts'
 import { type Client, connect, serviceRef } from '../client.ts'
+import type { CommandContext, RunCommand } from '../command.ts'
 import { exitStatus, Trouble } from '../exit.ts'
 import {
   generationColumns,
@@ -34,11 +34,15 @@ type List = (context: CommandContext, client: Client, name: string | undefined) 
 const lists: Readonly<Record<string, List>> = {
   projects: async (context, { api }, name) => {
     const rows = await api.projects()
-    await printList(context, only(rows, name, it => it.name, 'project'), {
-      columns: projectColumns,
-      nameOf: it => it.name,
-      none: 'No projects yet: boxcar deploy -f FILE makes the first one.',
-    })
+    await printList(
+      context,
+      only(rows, name, it => it.name, 'project'),
+      {
+        columns: projectColumns,
+        nameOf: it => it.name,
+        none: 'No projects yet: boxcar deploy -f FILE makes the first one.',
+      },
+    )
   },
   services: async (context, { api, settings }, name) => {
     const rows =
@@ -112,7 +116,12 @@ const lists: Readonly<Record<string, List>> = {
 
 const everyProject = ({ invocation }: CommandContext) => invocation.flags['allProjects'] === true
 
-function only<Row>(rows: readonly Row[], name: string | undefined, nameOf: (row: Row) => string, noun: string) {
+function only<Row>(
+  rows: readonly Row[],
+  name: string | undefined,
+  nameOf: (row: Row) => string,
+  noun: string,
+) {
   if (name === undefined) return rows
   const found = rows.filter(row => nameOf(row) === name)
   if (found.length > 0) return found

@@ -1,6 +1,6 @@
 import type { HostView } from '@boxcar/api/views'
-import type { CommandContext, RunCommand } from '../command.ts'
 import { type Client, connect } from '../client.ts'
+import type { CommandContext, RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
 import { hostColumns } from '../render/columns.ts'
 import { printList } from '../render/print.ts'
@@ -16,14 +16,18 @@ export const list: RunCommand = async context => {
 export const cordon: RunCommand = context =>
   onEach(context, ({ api, actor }, id) => api.cordon(id, { actor, ...whyOf(context) }))
 
-export const uncordon: RunCommand = context => onEach(context, ({ api, actor }, id) => api.uncordon(id, { actor }))
+export const uncordon: RunCommand = context =>
+  onEach(context, ({ api, actor }, id) => api.uncordon(id, { actor }))
 
 /** Everything moves away, traffic first; with `--cancel` it stays. */
 export const drain: RunCommand = context =>
   onEach(context, async ({ api, actor }, id) => {
     if (context.invocation.flags['cancel'] === true) return api.cancelDrain(id, { actor })
     const { host, moves } = await api.drain(id, { actor, ...whyOf(context) })
-    const which = moves.length === 0 ? 'nothing runs there' : `${count(moves.length, 'instance')} move away: ${moves.join(', ')}`
+    const which =
+      moves.length === 0
+        ? 'nothing runs there'
+        : `${count(moves.length, 'instance')} move away: ${moves.join(', ')}`
     context.terminal.err.write(`${id}: ${which}\n`)
     return host
   })

@@ -1,6 +1,6 @@
 import type { LogLine } from '@boxcar/api/views'
-import type { RunCommand } from '../command.ts'
 import { connect, subjectOf } from '../client.ts'
+import type { RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
 import { harmless, type Paint, paint } from '../render/paint.ts'
 import { formatOf } from '../render/print.ts'

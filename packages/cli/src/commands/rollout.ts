@@ -1,6 +1,6 @@
 import type { RolloutView, ServiceView } from '@boxcar/api/views'
-import type { CommandContext, RunCommand } from '../command.ts'
 import { connect, serviceRef } from '../client.ts'
+import type { CommandContext, RunCommand } from '../command.ts'
 import { type ExitStatus, exitStatus, Trouble } from '../exit.ts'
 import { generationColumns } from '../render/columns.ts'
 import { printList, printObject } from '../render/print.ts'
@@ -67,7 +67,8 @@ export const notYet: RunCommand = async ({ invocation }) => {
   })
 }
 
-const nameOf = ({ invocation }: CommandContext, project: string) => serviceRef(invocation.args[0] ?? '', project)
+const nameOf = ({ invocation }: CommandContext, project: string) =>
+  serviceRef(invocation.args[0] ?? '', project)
 
 const show = (context: CommandContext, rollout: RolloutView) =>
   printObject(context, rollout, {

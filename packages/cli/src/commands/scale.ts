@@ -1,5 +1,5 @@
-import type { RunCommand } from '../command.ts'
 import { connect, serviceRef } from '../client.ts'
+import type { RunCommand } from '../command.ts'
 import { exitStatus, Trouble } from '../exit.ts'
 import { printList } from '../render/print.ts'
 

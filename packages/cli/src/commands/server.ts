@@ -34,7 +34,8 @@ export const server: RunCommand = async ({ terminal, invocation }) => {
     const cluster = await clusterOf(store)
     const mirror = new Mirror({ store, clock, scopes: mirrored(), signal, log })
     const shared = { store, mirror, clock, chance: systemChance, log }
-    const events = (writer: string) => new EventWriter({ store, clock, chance: systemChance, writer, signal, log })
+    const events = (writer: string) =>
+      new EventWriter({ store, clock, chance: systemChance, writer, signal, log })
     const api = await listening(() =>
       startApi(
         {
@@ -78,7 +79,9 @@ function mirrored(): readonly Scope[] {
   return [...scopes.values()]
 }
 
-function listenOptions(flags: Readonly<Record<string, unknown>>): NonNullable<Parameters<typeof startApi>[1]> {
+function listenOptions(
+  flags: Readonly<Record<string, unknown>>,
+): NonNullable<Parameters<typeof startApi>[1]> {
   const { listen, tokenFile, insecure } = flags
   return {
     listen: typeof listen === 'string' ? listen : defaultListen,

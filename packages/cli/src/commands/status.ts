@@ -1,6 +1,6 @@
 import type { ClusterView, HostView, ServiceView } from '@boxcar/api/views'
-import type { RunCommand } from '../command.ts'
 import { connect, serviceRef } from '../client.ts'
+import type { RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
 import { hostColumns, serviceColumns } from '../render/columns.ts'
 import type { Paint } from '../render/paint.ts'
@@ -15,7 +15,11 @@ export const status: RunCommand = async context => {
   const now = context.terminal.clock.wall()
   if (name !== undefined) {
     const ref = serviceRef(name, settings.project)
-    const [service, instances, routes] = await Promise.all([api.service(ref), api.instances(ref), api.routes()])
+    const [service, instances, routes] = await Promise.all([
+      api.service(ref),
+      api.instances(ref),
+      api.routes(),
+    ])
     const own = routes.filter(route => route.service === service.service)
     await printObject(context, service, {
       name: service.service,
@@ -24,10 +28,14 @@ export const status: RunCommand = async context => {
     return exitStatus.done
   }
   const [cluster, hosts, services] = await Promise.all([api.cluster(), api.hosts(), api.services()])
-  await printObject(context, { cluster, hosts, services }, {
-    name: cluster.name,
-    lines: paint => clusterLines({ cluster, hosts, services }, now, paint),
-  })
+  await printObject(
+    context,
+    { cluster, hosts, services },
+    {
+      name: cluster.name,
+      lines: paint => clusterLines({ cluster, hosts, services }, now, paint),
+    },
+  )
   return exitStatus.done
 }
 
@@ -40,14 +48,25 @@ interface Whole {
 function clusterLines({ cluster, hosts, services }: Whole, now: number, paint: Paint): readonly string[] {
   const { counts, store, leader } = cluster
   const members = store.members.map(
-    it => `${it.endpoint} ${it.version === '' ? 'version unknown' : it.version}${it.leader ? ', leads' : ''}${it.reachable ? '' : ', does not answer'}`,
+    it =>
+      `${it.endpoint} ${it.version === '' ? 'version unknown' : it.version}${it.leader ? ', leads' : ''}${it.reachable ? '' : ', does not answer'}`,
   )
   return [
     ...fields(
       [
         ['Cluster', cluster.name],
-        ['Leader', leader === undefined ? paint.bad('none: no scheduler leads just now') : `${leader.address} (term ${leader.term})`],
-        [store.kind, store.reachable ? (members.join('\n') || store.endpoints.join(', ')) : paint.bad('does not answer; what is shown is what was last known')],
+        [
+          'Leader',
+          leader === undefined
+            ? paint.bad('none: no scheduler leads just now')
+            : `${leader.address} (term ${leader.term})`,
+        ],
+        [
+          store.kind,
+          store.reachable
+            ? members.join('\n') || store.endpoints.join(', ')
+            : paint.bad('does not answer; what is shown is what was last known'),
+        ],
         ['Hosts', `${counts.hostsReady} of ${counts.hosts} ready`],
         ['Services', `${counts.servicesReady} of ${counts.services} ready`],
         ['Instances', `${counts.instancesReady} of ${counts.instances} ready`],

@@ -1,6 +1,6 @@
 import type { ActedView } from '@boxcar/api/views'
-import type { CommandContext, RunCommand } from '../command.ts'
 import { connect, serviceRef } from '../client.ts'
+import type { CommandContext, RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
 import { live } from '../render/live.ts'
 import { paint } from '../render/paint.ts'

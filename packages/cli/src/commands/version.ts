@@ -1,5 +1,5 @@
-import type { RunCommand } from '../command.ts'
 import { connect } from '../client.ts'
+import type { RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
 import { programVersion } from '../version.ts'
 
@@ -10,7 +10,9 @@ export const version: RunCommand = async context => {
   const { api } = connect(context)
   try {
     const server = await api.version()
-    terminal.out.write(`server ${server.version} (Node ${server.node.replace(/^v/, "")}), cluster ${server.cluster}, at ${api.server}\n`)
+    terminal.out.write(
+      `server ${server.version} (Node ${server.node.replace(/^v/, '')}), cluster ${server.cluster}, at ${api.server}\n`,
+    )
   } catch (error) {
     terminal.err.write(`${error instanceof Error ? error.message : String(error)}\n`)
   }

@@ -1,12 +1,12 @@
 import type { InstanceView, WhyView } from '@boxcar/api/views'
-import type { RunCommand } from '../command.ts'
 import { connect, subjectOf } from '../client.ts'
+import type { RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
-import { exitWords } from '../render/words.ts'
 import { reasonOf, stateWords } from '../render/columns.ts'
 import { obstacleLines, rejectionLines } from '../render/evidence.ts'
 import { harmless, type Paint } from '../render/paint.ts'
 import { printObject } from '../render/print.ts'
+import { exitWords } from '../render/words.ts'
 
 /** Why something does not run, with the numbers. */
 export const why: RunCommand = async context => {
@@ -47,7 +47,9 @@ export function unreadyLines(it: InstanceView, paint: Paint): readonly string[] 
   const reason = harmless(reasonOf(it))
   return [
     `${it.id} on ${it.host}: ${stateWords(it)}${reason === '' ? '' : `: ${reason}`}`,
-    ...(it.exit === undefined ? [] : [`  last end: ${exitWords(it.exit)}, ${it.restarts} restarts, attempt ${it.attempt}`]),
+    ...(it.exit === undefined
+      ? []
+      : [`  last end: ${exitWords(it.exit)}, ${it.restarts} restarts, attempt ${it.attempt}`]),
     ...(it.probe === undefined ? [] : [`  probe ${it.probe.kind}: ${harmless(it.probe.output)}`]),
     ...(it.lastLog ?? []).map(line => paint.faint(`  | ${harmless(line)}`)),
   ]

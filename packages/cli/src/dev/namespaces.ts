@@ -30,7 +30,12 @@ export async function openNamespaces({ hosts, dir, tell }: RoomOptions): Promise
     })),
     serverAddress: async index => ({ host: '127.0.0.1', port: await freePort('127.0.0.1', 7070 + index) }),
     buildSample: async version =>
-      (await buildHello({ host: builder, registry: machine.registry.address, context: sampleFolder }, version)).tagged,
+      (
+        await buildHello(
+          { host: builder, registry: machine.registry.address, context: sampleFolder },
+          version,
+        )
+      ).tagged,
     keep: async folder => {
       await machine.etcd.stop()
       const isWorthKeeping = (path: string) =>

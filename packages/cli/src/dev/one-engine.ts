@@ -3,14 +3,15 @@
  * made is known by the cluster's name, drawn for this run, and only that is taken away at the end.
  */
 import { randomBytes } from 'node:crypto'
-import { createServer } from 'node:net'
 import { cp, mkdir, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { exitStatus, Trouble } from '../exit.ts'
 import { run, tryRun } from '../machine/command.ts'
 import { type EtcdProcess, startEtcd } from '../machine/etcd.ts'
 import { busyboxLayer } from '../machine/images.ts'
 import { freePort } from '../machine/port.ts'
+import { allPids, titleOf } from '../machine/procfs.ts'
 import { type DevRoom, type RoomOptions, sampleFolder } from './room.ts'
 
 export async function openOneEngine(engine: string, { hosts, dir, tell }: RoomOptions): Promise<DevRoom> {
@@ -52,7 +53,16 @@ export async function openOneEngine(engine: string, { hosts, dir, tell }: RoomOp
     buildSample: async version => {
       const image = `boxcar-sample-${cluster}:${version}`
       const base = await sampleBase(docker, cluster, dir, images)
-      const build = ['build', '--quiet', '--tag', image, '--build-arg', `BASE=${base}`, '--build-arg', `VERSION=${version}`]
+      const build = [
+        'build',
+        '--quiet',
+        '--tag',
+        image,
+        '--build-arg',
+        `BASE=${base}`,
+        '--build-arg',
+        `VERSION=${version}`,
+      ]
       await run([...docker, ...build, sampleFolder], { timeoutMs: 300_000 })
       images.push(image)
       return image
@@ -62,7 +72,7 @@ export async function openOneEngine(engine: string, { hosts, dir, tell }: RoomOp
       await cp(dir, folder, { recursive: true, filter: path => !path.endsWith('.sock') })
     },
     stop: () => {
-      stopping ??= clear(docker, cluster, images, etcd)
+      stopping ??= clear(docker, cluster, dir, images, etcd)
       return stopping
     },
   }
@@ -116,12 +126,36 @@ async function sampleBase(
 async function clear(
   docker: readonly string[],
   cluster: string,
+  dir: string,
   images: readonly string[],
   etcd: EtcdProcess,
 ): Promise<void> {
-  const listed = await tryRun([...docker, 'ps', '--all', '--quiet', '--no-trunc', '--filter', `label=boxcar.cluster=${cluster}`])
+  endProxies(dir)
+  const listed = await tryRun([
+    ...docker,
+    'ps',
+    '--all',
+    '--quiet',
+    '--no-trunc',
+    '--filter',
+    `label=boxcar.cluster=${cluster}`,
+  ])
   const containers = listed.stdout.split('\n').filter(id => id !== '')
   if (containers.length > 0) await tryRun([...docker, 'rm', '--force', '--volumes', ...containers])
-  for (const image of images.toReversed()) await tryRun([...docker, 'rmi', '--no-prune', image])
+  for (const image of images.toReversed()) await tryRun([...docker, 'rmi', image])
   await etcd.stop()
+}
+
+/** Proxies outlive their agents, as they should on a real host. Those of this run have its own folder in their command line. */
+function endProxies(dir: string): void {
+  if (process.platform !== 'linux') return
+  for (const pid of allPids()) {
+    const title = titleOf(pid)
+    if (!title.includes('haproxy') || !title.includes(`${dir}/`)) continue
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
 }

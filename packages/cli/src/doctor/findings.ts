@@ -20,7 +20,12 @@ export interface Finding {
 export async function lookAtNode(system: string, uid: number | undefined): Promise<readonly Finding[]> {
   const version = process.versions.node
   const node: Finding = isOlder(version, '24.0.0')
-    ? { check: 'node', result: 'fail', found: version, todo: 'use Node 24 or newer (./boxcar in the clone brings its own)' }
+    ? {
+        check: 'node',
+        result: 'fail',
+        found: version,
+        todo: 'use Node 24 or newer (./boxcar in the clone brings its own)',
+      }
     : { check: 'node', result: 'ok', found: version }
   const isRootLinux = system === 'linux' && uid === 0
   const user: Finding = isRootLinux
@@ -39,7 +44,14 @@ export async function lookAtDocker(engine: string): Promise<readonly Finding[]> 
   const check = 'docker'
   const answer = await askEngine(engine, '/version')
   if (answer.kind === 'silent') {
-    return [{ check, result: 'fail', found: `${engine}: ${answer.why}`, todo: 'install and start Docker (apt-get install docker.io; systemctl start docker), or name the engine with --docker or DOCKER_HOST; boxcar dev as root starts engines of its own' }]
+    return [
+      {
+        check,
+        result: 'fail',
+        found: `${engine}: ${answer.why}`,
+        todo: 'install and start Docker (apt-get install docker.io; systemctl start docker), or name the engine with --docker or DOCKER_HOST; boxcar dev as root starts engines of its own',
+      },
+    ]
   }
   const { Version: version, ApiVersion: api, Arch: arch } = answer.body
   const found = `${engine}: ${String(version)} (API ${String(api)}, ${String(arch)})`
@@ -57,21 +69,29 @@ function askEngine(engine: string, path: string): Promise<EngineAnswer> {
   const url = socketPath === undefined ? engine.replace(/^tcp:/, 'http:') + path : `http://engine${path}`
   if (!URL.canParse(url)) return Promise.resolve({ kind: 'silent', why: 'not the address of an engine' })
   return new Promise(resolve => {
-    const sent = request(url, { timeout: 3_000, ...(socketPath === undefined ? {} : { socketPath }) }, response => {
-      let text = ''
-      response.setEncoding('utf8').on('data', (piece: string) => {
-        text += piece
-      })
-      response.on('end', () => {
-        try {
-          const body: unknown = JSON.parse(text)
-          const isObject = typeof body === 'object' && body !== null && !Array.isArray(body)
-          resolve(isObject ? { kind: 'answer', body: { ...body } } : { kind: 'silent', why: 'no Docker engine answers there' })
-        } catch {
-          resolve({ kind: 'silent', why: 'no Docker engine answers there' })
-        }
-      })
-    })
+    const sent = request(
+      url,
+      { timeout: 3_000, ...(socketPath === undefined ? {} : { socketPath }) },
+      response => {
+        let text = ''
+        response.setEncoding('utf8').on('data', (piece: string) => {
+          text += piece
+        })
+        response.on('end', () => {
+          try {
+            const body: unknown = JSON.parse(text)
+            const isObject = typeof body === 'object' && body !== null && !Array.isArray(body)
+            resolve(
+              isObject
+                ? { kind: 'answer', body: { ...body } }
+                : { kind: 'silent', why: 'no Docker engine answers there' },
+            )
+          } catch {
+            resolve({ kind: 'silent', why: 'no Docker engine answers there' })
+          }
+        })
+      },
+    )
     sent.on('timeout', () => sent.destroy(new Error('no answer within 3 s')))
     sent.on('error', error => resolve({ kind: 'silent', why: error.message }))
     sent.end()
@@ -87,23 +107,50 @@ export async function lookAtEtcd(settings: Settings): Promise<readonly Finding[]
       const { members } = await store.status()
       const findings = members.map((it): Finding => {
         if (!it.reachable) {
-          return { check, result: members.some(other => other.reachable) ? 'warn' : 'fail', found: `${it.endpoint} does not answer`, todo: `start etcd there, or name others with --etcd (apt-get install etcd-server)` }
+          return {
+            check,
+            result: members.some(other => other.reachable) ? 'warn' : 'fail',
+            found: `${it.endpoint} does not answer`,
+            todo: `start etcd there, or name others with --etcd (apt-get install etcd-server)`,
+          }
         }
         const found = `${it.endpoint}: ${it.version}, ${Math.ceil(it.dbBytes / 1024 / 1024)} MiB${it.leader ? ', leads' : ''}`
-        if (isOlder(it.version, '3.4.0')) return { check, result: 'fail', found, todo: `use etcd ${recommendedEtcd} or newer` }
+        if (isOlder(it.version, '3.4.0'))
+          return { check, result: 'fail', found, todo: `use etcd ${recommendedEtcd} or newer` }
         if (isOlder(it.version, recommendedEtcd)) {
-          return { check, result: 'warn', found, todo: `etcd ${recommendedEtcd} or newer is recommended: older ones may revoke leases of living holders after a pause of their leader` }
+          return {
+            check,
+            result: 'warn',
+            found,
+            todo: `etcd ${recommendedEtcd} or newer is recommended: older ones may revoke leases of living holders after a pause of their leader`,
+          }
         }
         return it.dbBytes > 1.5 * 1024 ** 3
-          ? { check, result: 'warn', found, todo: 'compact and defragment it: it is close to its quota of 2 GiB' }
+          ? {
+              check,
+              result: 'warn',
+              found,
+              todo: 'compact and defragment it: it is close to its quota of 2 GiB',
+            }
           : { check, result: 'ok', found }
       })
       const hasLeader = members.some(it => it.leader)
       const isAnswered = members.some(it => it.reachable)
       if (isAnswered && !hasLeader && members.every(it => it.reachable)) {
-        findings.push({ check, result: 'fail', found: 'no member leads', todo: 'bring back enough members for a majority' })
+        findings.push({
+          check,
+          result: 'fail',
+          found: 'no member leads',
+          todo: 'bring back enough members for a majority',
+        })
       }
-      if (members.length === 2) findings.push({ check, result: 'warn', found: '2 members', todo: 'use 1, 3 or 5 members: 2 stop when either stops' })
+      if (members.length === 2)
+        findings.push({
+          check,
+          result: 'warn',
+          found: '2 members',
+          todo: 'use 1, 3 or 5 members: 2 stop when either stops',
+        })
       return findings
     } finally {
       await store.close()
@@ -119,7 +166,14 @@ export async function lookAtProxy(program: string): Promise<readonly Finding[]> 
   const check = 'haproxy'
   const end = await tryRun([program, '-v'], { timeoutMs: 5_000 })
   if (end.status !== 0) {
-    return [{ check, result: 'fail', found: `${program} cannot be run: ${end.stderr.trim() || `status ${end.status}`}`, todo: 'apt-get install haproxy, or name it with --haproxy' }]
+    return [
+      {
+        check,
+        result: 'fail',
+        found: `${program} cannot be run: ${end.stderr.trim() || `status ${end.status}`}`,
+        todo: 'apt-get install haproxy, or name it with --haproxy',
+      },
+    ]
   }
   const version = /version (\d+\.\d+(?:\.\d+)?)/.exec(end.stdout)?.[1] ?? 'unknown'
   const full = /^\d+\.\d+$/.test(version) ? `${version}.0` : version
@@ -140,8 +194,19 @@ export async function lookAtPorts(): Promise<readonly Finding[]> {
       const check = `port ${port}`
       const answer = await tryListen(port)
       if (answer === 'free') return { check, result: 'ok', found: `free, for ${what}` }
-      if (answer === 'EADDRINUSE') return { check, result: 'warn', found: `in use, wanted for ${what}`, todo: `fine if it is Boxcar's own; else see who has it: ss -ltnp 'sport = :${port}'` }
-      return { check, result: 'warn', found: `cannot be bound: ${answer}`, todo: `needed only for ${what}; ports below 1024 need root` }
+      if (answer === 'EADDRINUSE')
+        return {
+          check,
+          result: 'warn',
+          found: `in use, wanted for ${what}`,
+          todo: `fine if it is Boxcar's own; else see who has it: ss -ltnp 'sport = :${port}'`,
+        }
+      return {
+        check,
+        result: 'warn',
+        found: `cannot be bound: ${answer}`,
+        todo: `needed only for ${what}; ports below 1024 need root`,
+      }
     }),
   )
 }
@@ -158,13 +223,31 @@ function tryListen(port: number): Promise<string> {
 export async function lookAtClock(): Promise<readonly Finding[]> {
   const check = 'clock'
   const year = new Date().getFullYear()
-  if (year < 2024) return [{ check, result: 'fail', found: `it says ${new Date().toISOString()}`, todo: 'set the clock, and keep it with chrony or systemd-timesyncd' }]
-  const end = await tryRun(['timedatectl', 'show', '--property=NTPSynchronized', '--value'], { timeoutMs: 3_000 })
+  if (year < 2024)
+    return [
+      {
+        check,
+        result: 'fail',
+        found: `it says ${new Date().toISOString()}`,
+        todo: 'set the clock, and keep it with chrony or systemd-timesyncd',
+      },
+    ]
+  const end = await tryRun(['timedatectl', 'show', '--property=NTPSynchronized', '--value'], {
+    timeoutMs: 3_000,
+  })
   const said = end.stdout.trim()
-  if (end.status !== 0 || said === '') return [{ check, result: 'ok', found: `${new Date().toISOString()} (who keeps it is not known here)` }]
+  if (end.status !== 0 || said === '')
+    return [{ check, result: 'ok', found: `${new Date().toISOString()} (who keeps it is not known here)` }]
   return said === 'yes'
     ? [{ check, result: 'ok', found: 'kept in step over the network' }]
-    : [{ check, result: 'warn', found: 'not kept in step over the network', todo: 'apt-get install chrony, or timedatectl set-ntp true' }]
+    : [
+        {
+          check,
+          result: 'warn',
+          found: 'not kept in step over the network',
+          todo: 'apt-get install chrony, or timedatectl set-ntp true',
+        },
+      ]
 }
 
 /** Room where the agent keeps its state and the engine its images. */

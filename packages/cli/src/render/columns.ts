@@ -91,14 +91,22 @@ export const hostColumns: readonly Column<HostView>[] = [
   { head: 'HOST', of: it => it.id },
   {
     head: 'STATE',
-    of: (it, paint) => (it.state === 'ready' ? paint.good : it.state === 'cordoned' || it.state === 'draining' ? paint.busy : paint.bad)(it.state),
+    of: (it, paint) =>
+      (it.state === 'ready'
+        ? paint.good
+        : it.state === 'cordoned' || it.state === 'draining'
+          ? paint.busy
+          : paint.bad)(it.state),
   },
   { head: 'ADDRESS', of: it => it.address },
   { head: 'INSTANCES', of: it => String(it.instances), align: 'right' },
   { head: 'CPUS', of: it => `${cores(it.used.cpuMilli)}/${cores(it.capacity.cpuMilli)}` },
   { head: 'MEMORY', of: it => `${memory(it.used.memoryMiB)}/${memory(it.capacity.memoryMiB)}` },
   { head: 'ENGINE', of: it => it.engine.version },
-  { head: 'PROXY', of: (it, paint) => (it.proxy.state === 'failing' ? paint.bad('failing') : it.proxy.state) },
+  {
+    head: 'PROXY',
+    of: (it, paint) => (it.proxy.state === 'failing' ? paint.bad('failing') : it.proxy.state),
+  },
   { head: 'AGENT', of: it => it.agentVersion, only: 'wide' },
   { head: 'AGENT-PORT', of: it => String(it.agentPort), only: 'wide', align: 'right' },
   {
@@ -115,8 +123,9 @@ export const hostColumns: readonly Column<HostView>[] = [
 export function hostReason(it: HostView): string {
   const said = it.drain ?? it.cordon
   const reasons = [
-    it.reason,
-    said === undefined ? undefined : `${said.by}: ${said.why}`,
+    // The server's reason may be what the operator said.
+    said !== undefined && it.reason === said.why ? undefined : it.reason,
+    said === undefined ? undefined : said.why === '' ? `by ${said.by}` : `${said.by}: ${said.why}`,
     it.engine.state === 'down' ? it.engine.reason : undefined,
     it.proxy.state === 'failing' ? `proxy: ${it.proxy.reason ?? 'fails'}` : undefined,
   ].filter(text => text !== undefined && text !== '')
@@ -170,7 +179,8 @@ export const generationColumns = (now: number): readonly Column<GenerationView>[
   { head: 'BY', of: it => harmless(it.by) },
   {
     head: 'REASON',
-    of: it => harmless(it.rejection?.words ?? (it.sameAs === undefined ? '' : `the same container as ${it.sameAs}`)),
+    of: it =>
+      harmless(it.rejection?.words ?? (it.sameAs === undefined ? '' : `the same container as ${it.sameAs}`)),
   },
 ]
 

@@ -9,8 +9,13 @@ export function rejectionLines(it: RejectionView): readonly string[] {
 }
 
 function evidenceLines(it: RejectionView['evidence'][number]): readonly string[] {
-  const who = [it.instance, it.host === undefined ? undefined : `on ${it.host}`].filter(text => text !== undefined)
-  const what = it.exitCode === undefined || it.what.includes(String(it.exitCode)) ? it.what : `${it.what} (exit status ${it.exitCode})`
+  const who = [it.instance, it.host === undefined ? undefined : `on ${it.host}`].filter(
+    text => text !== undefined,
+  )
+  const what =
+    it.exitCode === undefined || it.what.includes(String(it.exitCode))
+      ? it.what
+      : `${it.what} (exit status ${it.exitCode})`
   return [
     harmless(`${who.length === 0 ? '' : `${who.join(' ')}: `}${what}`),
     ...(it.probe === undefined || it.probe === '' ? [] : indented('probe: ', it.probe)),
@@ -19,13 +24,18 @@ function evidenceLines(it: RejectionView['evidence'][number]): readonly string[]
 }
 
 const indented = (head: string, text: string) =>
-  text.trimEnd().split('\n').map((line, i) => `  ${i === 0 ? head : ' '.repeat(head.length)}${harmless(line)}`)
+  text
+    .trimEnd()
+    .split('\n')
+    .map((line, i) => `  ${i === 0 ? head : ' '.repeat(head.length)}${harmless(line)}`)
 
 /** What is in the way of an instance, host by host. */
 export function obstacleLines(why: WhyView): readonly string[] {
   return why.waiting.flatMap(it => [
     `${it.instance} waits${why.waitingCount > 1 ? `, and ${why.waitingCount - 1} more of its service` : ''}:`,
     ...(it.hosts.length === 0 ? ['  no host is there'] : []),
-    ...it.hosts.flatMap(({ host, obstacles }) => obstacles.map(obstacle => `  ${host}: ${harmless(obstacle.words)}`)),
+    ...it.hosts.flatMap(({ host, obstacles }) =>
+      obstacles.map(obstacle => `  ${host}: ${harmless(obstacle.words)}`),
+    ),
   ])
 }

@@ -34,6 +34,7 @@ export const widthOf = (text: string): number => [...text.replace(escapes, '')].
 export function cut(text: string, width: number): string {
   if (widthOf(text) <= width) return text
   let [out, columns] = ['', 0]
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: see above
   for (const piece of text.split(/(\u001b\[[0-9;]*m)/)) {
     if (piece.startsWith('\u001b')) {
       out += piece

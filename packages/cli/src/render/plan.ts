@@ -13,9 +13,12 @@ function serviceLines(it: PlannedService, paint: Paint): readonly string[] {
     `${markOf(it, paint)} ${paint.strong(it.service)}  ${changeWords(it)}`,
     ...(it.because === '' ? [] : [`    ${paint.faint(harmless(it.because))}`]),
     ...it.differences.map(difference => `    ${differenceLine(difference, paint)}`),
-    ...(it.strategy === undefined ? [] : [`    rollout: ${it.strategy.name}: ${harmless(it.strategy.because)}`]),
+    ...(it.strategy === undefined
+      ? []
+      : [`    rollout: ${it.strategy.name}: ${harmless(it.strategy.because)}`]),
     ...it.warnings.map(
-      warning => `    ${paint.busy('warning:')} ${warning.pointer === '' ? '' : `${warning.pointer}: `}${harmless(warning.message)}`,
+      warning =>
+        `    ${paint.busy('warning:')} ${warning.pointer === '' ? '' : `${warning.pointer}: `}${harmless(warning.message)}`,
     ),
   ]
 }
@@ -48,8 +51,10 @@ function changeWords(it: PlannedService): string {
 
 function differenceLine(it: DifferenceView, paint: Paint): string {
   const effect = it.effect === 'generation' ? '' : paint.faint('  (in place)')
-  if (it.before === undefined) return `${paint.good('+')} ${it.pointer}: ${paint.good(valueText(it.after))}${effect}`
-  if (it.after === undefined) return `${paint.bad('-')} ${it.pointer}: ${paint.bad(valueText(it.before))}${effect}`
+  if (it.before === undefined)
+    return `${paint.good('+')} ${it.pointer}: ${paint.good(valueText(it.after))}${effect}`
+  if (it.after === undefined)
+    return `${paint.bad('-')} ${it.pointer}: ${paint.bad(valueText(it.before))}${effect}`
   return `${paint.busy('~')} ${it.pointer}: ${paint.bad(valueText(it.before))} → ${paint.good(valueText(it.after))}${effect}`
 }
 

@@ -6,7 +6,11 @@ export type Format = 'table' | 'wide' | 'json' | 'yaml' | 'name' | 'jsonl'
 
 export const formatOf = ({ invocation }: CommandContext): Format => {
   const format = invocation.flags['output']
-  return format === 'wide' || format === 'json' || format === 'yaml' || format === 'name' || format === 'jsonl'
+  return format === 'wide' ||
+    format === 'json' ||
+    format === 'yaml' ||
+    format === 'name' ||
+    format === 'jsonl'
     ? format
     : 'table'
 }
@@ -28,7 +32,11 @@ export async function printList<Row>(
     if (rows.length === 0) terminal.err.write(`${how.none}\n`)
     else printLines(context, table(how.columns, rows, paint(terminal.out.color), format))
   } else if (format === 'name') printLines(context, rows.map(how.nameOf))
-  else if (format === 'jsonl') printLines(context, rows.map(row => JSON.stringify(row)))
+  else if (format === 'jsonl')
+    printLines(
+      context,
+      rows.map(row => JSON.stringify(row)),
+    )
   else await printData(context, rows)
 }
 

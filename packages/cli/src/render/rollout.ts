@@ -11,17 +11,34 @@ export function rolloutLines(it: RolloutView, now: number, paint: Paint): readon
     ...fields(
       [
         ['Service', it.service],
-        ['Phase', `${phaseColor(it, paint)(it.phase)}${it.since === undefined ? '' : ` for ${span(now - it.since)}`}`],
+        [
+          'Phase',
+          `${phaseColor(it, paint)(it.phase)}${it.since === undefined ? '' : ` for ${span(now - it.since)}`}`,
+        ],
         ['', harmless(it.words)],
-        ['Asked for', `generation ${it.asked}${it.sameAs === undefined ? '' : `, the same container as ${it.sameAs}`}`],
-        ['Answers', it.shares.map(share => `generation ${share.generation}: ${share.percent}%`).join(', ') || 'nothing yet'],
+        [
+          'Asked for',
+          `generation ${it.asked}${it.sameAs === undefined ? '' : `, the same container as ${it.sameAs}`}`,
+        ],
+        [
+          'Answers',
+          it.shares.map(share => `generation ${share.generation}: ${share.percent}%`).join(', ') ||
+            'nothing yet',
+        ],
         ['Instances', it.counts.map(countWords).join('\n')],
-        ['Images', Object.entries(it.images).map(([generation, image]) => `${generation}: ${image}`).join('\n')],
+        [
+          'Images',
+          Object.entries(it.images)
+            .map(([generation, image]) => `${generation}: ${image}`)
+            .join('\n'),
+        ],
         ['Given up at', it.deadline === undefined ? undefined : `${moment(it.deadline)} unless it is ready`],
       ],
       paint,
     ),
-    ...(it.rejection === undefined ? [] : ['', paint.bad('Given up:'), ...rejectionLines(it.rejection).map(line => `  ${line}`)]),
+    ...(it.rejection === undefined
+      ? []
+      : ['', paint.bad('Given up:'), ...rejectionLines(it.rejection).map(line => `  ${line}`)]),
   ]
 }
 

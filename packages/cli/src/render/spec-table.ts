@@ -19,7 +19,10 @@ const fieldsOf = (top: string) => specFields.filter(field => topOf(field) === to
 const tableOf = (fields: readonly SpecField[]) => [
   '| field | meaning | takes | default | a change |',
   '|---|---|---|---|---|',
-  ...fields.map(field => `| \`${field.path}\` | ${[field.meaning, field.takes, defaultOf(field), changeOf(field)].map(cell).join(' | ')} |`),
+  ...fields.map(
+    field =>
+      `| \`${field.path}\` | ${[field.meaning, field.takes, defaultOf(field), changeOf(field)].map(cell).join(' | ')} |`,
+  ),
 ]
 
 const cell = (text: string) => text.replaceAll('|', '\\|')

@@ -21,7 +21,10 @@ export function table<Row>(
     Math.max(column.head.length, ...cells.map(line => widthOf(line[i] ?? ''))),
   )
   const line = (texts: readonly string[]) =>
-    texts.map((text, i) => pad(text, widths[i] ?? 0, shown[i]?.align)).join('  ').trimEnd()
+    texts
+      .map((text, i) => pad(text, widths[i] ?? 0, shown[i]?.align))
+      .join('  ')
+      .trimEnd()
   return [paint.faint(line(shown.map(column => column.head))), ...cells.map(line)]
 }
 
@@ -38,7 +41,9 @@ export function fields(
   const given = pairs.filter(([, value]) => value !== undefined && value !== '')
   const width = Math.max(...given.map(([name]) => name.length)) + 2
   return given.flatMap(([name, value = '']) =>
-    value.split('\n').map((line, i) => paint.faint((i === 0 ? name : '').padEnd(width)) + harmlessIfPlain(line)),
+    value
+      .split('\n')
+      .map((line, i) => paint.faint((i === 0 ? name : '').padEnd(width)) + harmlessIfPlain(line)),
   )
 }
 

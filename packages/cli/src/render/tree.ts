@@ -27,10 +27,19 @@ export function tree(frame: TreeFrame, paint: Paint): readonly string[] {
   if (whole.length <= room) return [...whole, ...notice]
   const brief = frame.sights.flatMap(sight => serviceTree(sight, frame.elapsedMs, paint, 'not-ready'))
   if (brief.length <= room) return [...brief, ...notice]
-  return [...brief.slice(0, Math.max(1, room - 1)), paint.faint(`… ${brief.length - room + 1} more`), ...notice]
+  return [
+    ...brief.slice(0, Math.max(1, room - 1)),
+    paint.faint(`… ${brief.length - room + 1} more`),
+    ...notice,
+  ]
 }
 
-function serviceTree(sight: Sight, elapsedMs: number, paint: Paint, which: 'all' | 'not-ready'): readonly string[] {
+function serviceTree(
+  sight: Sight,
+  elapsedMs: number,
+  paint: Paint,
+  which: 'all' | 'not-ready',
+): readonly string[] {
   const { service, instances } = sight
   const head = [
     paint.strong(service.service),
@@ -38,12 +47,17 @@ function serviceTree(sight: Sight, elapsedMs: number, paint: Paint, which: 'all'
     paint.faint(seconds(elapsedMs)),
     harmless(service.rollout.words),
   ].join('  ')
-  const counts = service.rollout.counts.filter(it => it.wanted > 0 || it.ready + it.starting + it.failing + it.stopping > 0)
+  const counts = service.rollout.counts.filter(
+    it => it.wanted > 0 || it.ready + it.starting + it.failing + it.stopping > 0,
+  )
   const lines = counts.flatMap((it, i) => {
     const [branch, stem] = i === counts.length - 1 ? ['└ ', '  '] : ['├ ', '│ ']
     const share = service.rollout.shares.find(({ generation }) => generation === it.generation)?.percent ?? 0
     const all = instances.filter(({ generation }) => generation === it.generation)
-    const shown = which === 'all' ? all : all.filter(instance => instance.state !== 'ready' || instance.desired === 'stop')
+    const shown =
+      which === 'all'
+        ? all
+        : all.filter(instance => instance.state !== 'ready' || instance.desired === 'stop')
     return [
       `${branch}generation ${it.generation}  ${it.role}  ${share}% of traffic  ${countWords(it)}`,
       ...shown.map((instance, j) => {
@@ -93,7 +107,9 @@ export function changeLines(before: Sight | undefined, after: Sight): readonly s
   }
   for (const gone of earlier.values()) lines.push(`${placeOf(gone)}: gone`)
   if (was?.status !== service.status) {
-    lines.push(`${service.service}: ${service.status}, ${service.ready}/${service.replicas} ready: ${harmless(service.reason)}`)
+    lines.push(
+      `${service.service}: ${service.status}, ${service.ready}/${service.replicas} ready: ${harmless(service.reason)}`,
+    )
   }
   return lines
 }

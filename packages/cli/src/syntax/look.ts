@@ -2,7 +2,15 @@ import { Argument, type Command } from 'commander'
 import type { Say } from '../program.ts'
 import { client, examples, groups, output, timeSpan, wholeNumber } from './common.ts'
 
-export const kinds = ['projects', 'services', 'instances', 'hosts', 'rollouts', 'routes', 'generations'] as const
+export const kinds = [
+  'projects',
+  'services',
+  'instances',
+  'hosts',
+  'rollouts',
+  'routes',
+  'generations',
+] as const
 
 /** Commands that change nothing. */
 export function addLook(program: Command, say: Say): void {
@@ -39,7 +47,11 @@ export function addLook(program: Command, say: Say): void {
     .action(say('describe'))
     .addHelpText(
       'after',
-      examples('$ boxcar describe service web', '$ boxcar describe instance web/7/2', '$ boxcar describe host h1'),
+      examples(
+        '$ boxcar describe service web',
+        '$ boxcar describe instance web/7/2',
+        '$ boxcar describe host h1',
+      ),
     )
   client(output(describe))
   const why = program
@@ -57,7 +69,10 @@ export function addLook(program: Command, say: Say): void {
     .option('-n, --tail <count>', 'so many recent ones first', wholeNumber(0, 10_000), 50)
     .option('--after <id>', 'go on after this event')
     .action(say('events'))
-    .addHelpText('after', examples('$ boxcar events', '$ boxcar events -f web', '$ boxcar events -f -o jsonl'))
+    .addHelpText(
+      'after',
+      examples('$ boxcar events', '$ boxcar events -f web', '$ boxcar events -f -o jsonl'),
+    )
   client(output(events))
   const logs = program
     .command('logs')
@@ -68,22 +83,36 @@ export function addLook(program: Command, say: Say): void {
     .option('--since <time>', 'not older than this, such as 10m', timeSpan)
     .option('--timestamps', 'when each line was printed')
     .action(say('logs'))
-    .addHelpText('after', examples('$ boxcar logs web', '$ boxcar logs -f web/7/2', '$ boxcar logs web --since 10m'))
+    .addHelpText(
+      'after',
+      examples('$ boxcar logs web', '$ boxcar logs -f web/7/2', '$ boxcar logs web --since 10m'),
+    )
   client(output(logs))
   program
     .command('explain')
     .argument('[field]', 'such as resources.limits.memory; left out: all of them')
     .description('a field of the service spec: meaning, unit, default, and whether it makes a generation')
     .action(say('explain'))
-    .addHelpText('after', examples('$ boxcar explain replicas', '$ boxcar explain rollout', '$ boxcar explain'))
+    .addHelpText(
+      'after',
+      examples('$ boxcar explain replicas', '$ boxcar explain rollout', '$ boxcar explain'),
+    )
   client(
-    program.command('version').description('the version of this program and of the server').action(say('version')),
+    program
+      .command('version')
+      .description('the version of this program and of the server')
+      .action(say('version')),
   )
 }
 
 /** `service`, `svc` and the like are what people type; the full word is what the rest of the program knows. */
 function kindOf(text: string): string {
-  const short: Readonly<Record<string, string>> = { svc: 'services', inst: 'instances', gen: 'generations', gens: 'generations' }
+  const short: Readonly<Record<string, string>> = {
+    svc: 'services',
+    inst: 'instances',
+    gen: 'generations',
+    gens: 'generations',
+  }
   const word = text.toLowerCase()
   return kinds.find(kind => kind === word || kind === `${word}s`) ?? short[word] ?? text
 }

@@ -34,7 +34,10 @@ export function addOperate(program: Command, say: Say): void {
     .option('--cancel', 'stop draining')
     .option('--why <text>', 'for those who come after')
     .action(say('host drain'))
-    .addHelpText('after', examples('$ boxcar host drain h2 --why "kernel upgrade"', '$ boxcar host drain h2 --cancel'))
+    .addHelpText(
+      'after',
+      examples('$ boxcar host drain h2 --why "kernel upgrade"', '$ boxcar host drain h2 --cancel'),
+    )
   client(output(drain))
   etcd(
     program

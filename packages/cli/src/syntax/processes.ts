@@ -27,7 +27,10 @@ export function addProcesses(program: Command, say: Say): void {
       .command('server')
       .description('a scheduler candidate and the API; run one to five')
       .option('--listen <address>', 'where the API listens (default: 127.0.0.1:7070)')
-      .option('--token-file <file>', 'a file with the bearer token that callers must show; needed on any address but loopback')
+      .option(
+        '--token-file <file>',
+        'a file with the bearer token that callers must show; needed on any address but loopback',
+      )
       .option('--insecure', 'listen on any address without a token')
       .action(say('server'))
       .addHelpText(

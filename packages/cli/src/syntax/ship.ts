@@ -3,7 +3,8 @@ import type { Say } from '../program.ts'
 import { client, collect, examples, groups, output, timeSpan } from './common.ts'
 
 const file = '-f, --file <file>'
-const fileWords = 'a service spec, YAML or JSON, several documents allowed; - for standard input; can be repeated'
+const fileWords =
+  'a service spec, YAML or JSON, several documents allowed; - for standard input; can be repeated'
 const imageWords = 'another image than the file says: IMAGE, or NAME=IMAGE where there are several services'
 
 /** Commands that change what shall run. */
@@ -16,7 +17,11 @@ export function addShip(program: Command, say: Say): void {
     .option('--image <image>', imageWords, collect)
     .option('-y, --yes', 'do not ask')
     .option('--detach', 'do not watch')
-    .option('--timeout <time>', 'stop watching after so long (exit status 124); work on the cluster goes on', timeSpan)
+    .option(
+      '--timeout <time>',
+      'stop watching after so long (exit status 124); work on the cluster goes on',
+      timeSpan,
+    )
     .action(say('deploy'))
     .addHelpText(
       'after',
@@ -35,7 +40,10 @@ export function addShip(program: Command, say: Say): void {
     .option('--image <image>', imageWords, collect)
     .option('--exit-code', 'exit with status 8 when there are changes')
     .action(say('plan'))
-    .addHelpText('after', examples('$ boxcar plan -f web.yaml', '$ boxcar plan -f web.yaml --exit-code && echo nothing to do'))
+    .addHelpText(
+      'after',
+      examples('$ boxcar plan -f web.yaml', '$ boxcar plan -f web.yaml --exit-code && echo nothing to do'),
+    )
   client(output(plan))
   const scale = program
     .command('scale')

@@ -1,0 +1,398 @@
+/** The commands against a real API over the store in memory; what the leader and the hosts write is written by the test. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestServer, testServer } from '@boxcar/api/testing'
+import { serviceView } from '@boxcar/api/views'
+import type { GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
+import type { InstanceState } from '@boxcar/core/model/report'
+import { put } from '@boxcar/store/collection'
+import { pendings, placements, reports, specs } from '@boxcar/store/keys'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { run } from '../run.ts'
+import { type TestTerminal, testTerminal } from '../test-terminal.ts'
+
+let server: TestServer
+let url = ''
+let dir = ''
+let file = ''
+
+beforeEach(async () => {
+  server = await testServer()
+  url = await server.app.listen({ host: '127.0.0.1', port: 0 })
+  dir = mkdtempSync(join(tmpdir(), 'boxcar-commands-'))
+  file = spec('image: web:1')
+})
+afterEach(async () => {
+  await server.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+const spec = (...lines: readonly string[]): string => {
+  const path = join(dir, 'web.yaml')
+  writeFileSync(path, ['name: web', ...lines, ''].join('\n'))
+  return path
+}
+
+interface Ran {
+  readonly status: number
+  readonly out: string
+  readonly err: string
+}
+
+async function boxcar(argv: readonly string[], terminal: TestTerminal = terminalFor()): Promise<Ran> {
+  const status = await run(argv, terminal)
+  return { status, out: terminal.outText(), err: terminal.errText() }
+}
+
+const terminalFor = (how: Parameters<typeof testTerminal>[0] = {}) =>
+  testTerminal({ ...how, env: { BOXCAR_SERVER: url, ...how.env } })
+
+const web = 'default/web' as ServiceName
+const g = (n: number) => n as GenerationNumber
+
+/** What the leader and a host would write of one instance. */
+async function instance(
+  slot: number,
+  state: InstanceState,
+  more: { readonly reason?: string } = {},
+  number = 1,
+): Promise<void> {
+  const uid = (await server.store.get(specs, web))?.value.uid ?? 'none'
+  const id = `default/web/${number}/${slot}` as InstanceId
+  const host = `h${slot + 1}` as HostId
+  await server.write(
+    put(
+      placements,
+      { host, instance: id },
+      {
+        instance: id,
+        service: web,
+        generation: g(number),
+        slot,
+        host,
+        uid,
+        term: '1',
+        desired: 'run',
+        because: 'missing',
+        cpuMilli: 100,
+        memoryMiB: 64,
+        ports: {},
+        image: 'web@sha256:1',
+      },
+    ),
+    put(
+      reports,
+      { host, instance: id },
+      { instance: id, uid, state, attempt: 1, restarts: 0, since: 0, ...more },
+    ),
+  )
+}
+
+/** Waits until the command that runs beside the test has put the service. */
+async function untilAsked(number = 1): Promise<void> {
+  for (let i = 0; i < 400; i += 1) {
+    const seen = await server.store.get(specs, web)
+    if (seen?.value.generation === number) return
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+  throw new Error('the service was not put')
+}
+
+describe('looking', () => {
+  test('an empty cluster says what to do, on standard error', async () => {
+    const ran = await boxcar(['get', 'services'])
+    expect(ran).toEqual({ status: 0, out: '', err: expect.stringContaining('boxcar deploy -f FILE') })
+  })
+
+  test('json is the object of the API, name is its name, jsonl a line each', async () => {
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    const json = await boxcar(['get', 'services', '-o', 'json'])
+    const [view] = z.array(serviceView).parse(JSON.parse(json.out))
+    expect(view).toMatchObject({ service: 'default/web', image: 'web:1', generation: 1 })
+    expect((await boxcar(['get', 'svc', '-o', 'name'])).out).toBe('default/web\n')
+    const jsonl = await boxcar(['get', 'services', 'web', '-o', 'jsonl'])
+    expect(serviceView.parse(JSON.parse(jsonl.out))).toEqual(view)
+    expect((await boxcar(['get', 'services', '-o', 'yaml'])).out).toContain('service: default/web')
+  })
+
+  test('status shows the leader, hosts and services', async () => {
+    await server.addHost('h1')
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    const { out } = await boxcar(['status'])
+    expect(out).toContain('127.0.0.1:7071')
+    expect(out).toMatch(/^h1 +ready +127\.0\.0\.2 +0 +0\/4 +0MiB\/8GiB +28\.0 +up$/m)
+    expect(out).toMatch(/^default\/web +rolling-out +0\/1 +1 +web:1/m)
+  })
+
+  test('instances with their host, state and reason', async () => {
+    await server.addHost('h1')
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    await server.roll(web, { phase: 'warming', next: g(1) })
+    await instance(0, 'backoff', { reason: 'exited with status 1' })
+    const { out } = await boxcar(['get', 'instances', 'web'])
+    expect(out).toMatch(/^default\/web\/1\/0 +h1 +backoff +next +0 +\d+d +exited with status 1$/m)
+    expect((await boxcar(['describe', 'instance', 'web/1/0'])).out).toContain('exited with status 1')
+  })
+
+  test('events are told, newest last', async () => {
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    const { out, status } = await boxcar(['events', 'web', '-o', 'jsonl'])
+    expect(status).toBe(0)
+    expect(JSON.parse(out.trim().split('\n').at(-1) ?? '')).toMatchObject({ service: 'default/web' })
+  })
+})
+
+describe('deploy', () => {
+  test('shows the plan and asks; no means nothing is changed', async () => {
+    const ran = await boxcar(['deploy', '-f', file], terminalFor({ answer: 'no' }))
+    expect(ran.status).toBe(1)
+    expect(ran.err).toMatch(/^\+ default\/web {2}new service, generation 1$/m)
+    expect(ran.err).toContain('Nothing was changed.')
+    expect(await server.store.get(specs, web)).toBeUndefined()
+  })
+
+  test('does nothing where nobody can be asked', async () => {
+    const ran = await boxcar(['deploy', '-f', file])
+    expect(ran).toMatchObject({ status: 2, err: expect.stringContaining('Next: add --yes') })
+    expect(await server.store.get(specs, web)).toBeUndefined()
+  })
+
+  test('watches until the service is ready: one line for each change, the result on standard output', async () => {
+    await server.addHost('h1')
+    const ending = boxcar(['deploy', '-f', '-', '--yes'], terminalFor({ input: 'name: web\nimage: web:1\n' }))
+    await untilAsked()
+    await server.roll(web, { phase: 'warming', next: g(1) })
+    await instance(0, 'starting')
+    await new Promise(resolve => setTimeout(resolve, 60))
+    await instance(0, 'ready')
+    await server.roll(web, { phase: 'settled', live: g(1) })
+    const ran = await ending
+    expect(ran.status, ran.err).toBe(0)
+    expect(ran.out).toBe('default/web generation 1: 1/1 ready\n')
+    expect(ran.err).toMatch(/^\d+\.\ds default\/web\/1\/0 on h1: starting$/m)
+    expect(ran.err).toMatch(/^\d+\.\ds default\/web\/1\/0 on h1: ready$/m)
+  })
+
+  test('a generation that does not make it: status 4, with the evidence', async () => {
+    const ending = boxcar(['deploy', '-f', file, '--yes'])
+    await untilAsked()
+    const evidence = [
+      {
+        instance: 'default/web/1/0' as InstanceId,
+        host: 'h1',
+        what: 'it exited',
+        exitCode: 3,
+        probe: 'connection refused',
+        lastLog: ['boom', 'bang'],
+      },
+    ]
+    const rejections = [{ generation: g(1), because: 'not-ready-by-deadline' as const, evidence, at: 0 }]
+    await server.roll(web, { phase: 'reverted', rejected: g(1) }, { rejections })
+    const ran = await ending
+    expect(ran.status, ran.err).toBe(4)
+    expect(ran.err).toContain(
+      [
+        'Error: generation 1 of default/web was reverted; no generation answers users yet',
+        '  Why: generation 1 was not ready by its deadline',
+        '       default/web/1/0 on h1: it exited (exit status 3)',
+        '         probe: connection refused',
+        '         | boom',
+        '         | bang',
+        ' Next: boxcar why default/web, then deploy again',
+      ].join('\n'),
+    )
+  })
+
+  test('no host can take it: status 3, with every host and number', async () => {
+    await server.addHost('h1')
+    const ending = boxcar(['deploy', '-f', file, '--yes'])
+    await untilAsked()
+    const uid = (await server.store.get(specs, web))?.value.uid ?? ''
+    const obstacles = [{ kind: 'memory' as const, needMiB: 512, freeMiB: 100, totalMiB: 200 }]
+    const waiting = [{ instance: 'default/web/1/0', hosts: [{ host: 'h1', obstacles }] }]
+    await server.write(put(pendings, web, { service: web, uid, term: '1', waiting, count: 1, at: 0 }))
+    await server.roll(web, { phase: 'warming', next: g(1) })
+    const ran = await ending
+    expect(ran.status, ran.err).toBe(3)
+    expect(ran.err).toContain('h1: needs 512 MiB of memory, 100 of 200 MiB are free')
+    expect(ran.err).toMatch(/Next: lower \/resources\/reservations\/memory to at most 200MiB/)
+  })
+
+  test('--timeout: status 124, and how to go on', async () => {
+    const ran = await boxcar(['deploy', '-f', file, '--yes', '--timeout', '2s'])
+    expect(ran.status).toBe(124)
+    expect(ran.err).toContain('Next: boxcar rollout watch default/web')
+  })
+
+  test('Ctrl-C: status 130, and how to go on', async () => {
+    const terminal = terminalFor()
+    const ending = boxcar(['deploy', '-f', file, '--yes'], terminal)
+    await untilAsked()
+    terminal.interrupt()
+    const ran = await ending
+    expect(ran.status).toBe(130)
+    expect(ran.err).toContain('work on the cluster goes on')
+    expect(ran.err).toContain('Next: boxcar rollout watch default/web')
+  })
+
+  test('an address that another service has: status 5, naming the other', async () => {
+    const routes = [
+      'image: web:1',
+      'ports: [{ name: http, container: 80 }]',
+      'routes: [{ port: http, listen: 80 }]',
+    ]
+    await boxcar(['deploy', '-f', spec(...routes), '--yes', '--detach'])
+    writeFileSync(file, ['name: other', ...routes].join('\n'))
+    const ran = await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    expect(ran.status).toBe(5)
+    expect(ran.err).toContain('default/web')
+  })
+
+  test('a service that somebody changed after the plan: status 5, nothing is overwritten', async () => {
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    const terminal = terminalFor({ answer: 'yes' })
+    const meddling: TestTerminal = {
+      ...terminal,
+      confirm: async () => {
+        await boxcar(['scale', 'web=7'])
+        return true
+      },
+    }
+    const ran = await boxcar(['deploy', '-f', spec('image: web:2'), '--detach'], meddling)
+    expect(ran.status, ran.err).toBe(5)
+    expect((await server.store.get(specs, web))?.value.generation).toBe(1)
+  })
+
+  test('faults of the file are told with their places, and nothing is sent', async () => {
+    const ran = await boxcar(['deploy', '-f', spec('image: web:1', 'replica: 3'), '--yes'])
+    expect(ran.status).toBe(1)
+    expect(ran.err).toContain(`${file}:3:1: /replica: unknown key 'replica'; did you mean 'replicas'?`)
+    expect(ran.out).toBe('')
+  })
+})
+
+describe('plan', () => {
+  test('shows each difference; status 8 with --exit-code when there are any', async () => {
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    const same = await boxcar(['plan', '-f', file, '--exit-code'])
+    expect(same).toMatchObject({ status: 0, out: expect.stringContaining('= default/web  no change') })
+    const other = await boxcar(['plan', '-f', spec('image: web:2', 'replicas: 4'), '--exit-code'])
+    expect(other.status).toBe(8)
+    expect(other.out).toContain('~ /image: web:1 → web:2')
+    expect(other.out).toContain('+ /replicas: 4  (in place)')
+    expect((await boxcar(['plan', '-f', file, '--image', 'web:3'])).status).toBe(0)
+  })
+})
+
+describe('changing', () => {
+  beforeEach(() => boxcar(['deploy', '-f', file, '--yes', '--detach']))
+
+  test('scale', async () => {
+    const ran = await boxcar(['scale', 'web=5'])
+    expect(ran).toMatchObject({ status: 0, err: 'default/web: 1 → 5 replicas\n' })
+    expect((await server.store.get(specs, web))?.value.replicas).toBe(5)
+  })
+
+  test('scale checks all of the line before it changes anything', async () => {
+    expect((await boxcar(['scale', 'web=5', 'web:6'])).status).toBe(2)
+    expect((await server.store.get(specs, web))?.value.replicas).toBe(1)
+  })
+
+  test('rm asks, and does as it is told', async () => {
+    expect((await boxcar(['rm', 'web'])).status).toBe(2)
+    expect((await boxcar(['rm', 'web'], terminalFor({ answer: 'no' }))).status).toBe(1)
+    expect(await server.store.get(specs, web)).toBeDefined()
+    const ran = await boxcar(['rm', 'web', '--yes'])
+    expect(ran.status, ran.err).toBe(0)
+    expect(await server.store.get(specs, web)).toBeUndefined()
+  })
+
+  test('what does not exist: status 1 and a next step', async () => {
+    const ran = await boxcar(['scale', 'nobody=2'])
+    expect(ran.status).toBe(1)
+    expect(ran.err).toMatch(/^Error: .*\n {2}Why: .*nobody.*\n Next: /)
+  })
+
+  test('rollout steps that are not built yet are refused', async () => {
+    const ran = await boxcar(['rollout', 'pause', 'web'])
+    expect(ran).toMatchObject({
+      status: 1,
+      err: expect.stringContaining('boxcar rollout pause is not supported yet'),
+    })
+  })
+})
+
+test('hosts are cordoned, drained and freed', async () => {
+  await server.addHost('h1')
+  const cordoned = await boxcar(['host', 'cordon', 'h1', '--why', 'new disk'])
+  expect(cordoned.status, cordoned.err).toBe(0)
+  expect(cordoned.out).toMatch(/^h1 +cordoned .*new disk$/m)
+  expect((await boxcar(['host', 'uncordon', 'h1', '-o', 'name'])).out).toBe('h1\n')
+  const drained = await boxcar(['host', 'drain', 'h1'])
+  expect(drained.out).toMatch(/^h1 +draining/m)
+  expect(drained.err).toContain('nothing runs there')
+  expect((await boxcar(['host', 'drain', 'h1', '--cancel'])).out).toMatch(/^h1 +ready/m)
+  expect((await boxcar(['host', 'cordon', 'h9'])).status).toBe(1)
+})
+
+describe('who may ask, and whom', () => {
+  test('no token where one is needed: status 6', async () => {
+    const guarded = await testServer({ token: 'a-secret-of-sixteen' })
+    try {
+      const env = { BOXCAR_SERVER: await guarded.app.listen({ host: '127.0.0.1', port: 0 }) }
+      expect((await boxcar(['get', 'hosts'], testTerminal({ env }))).status).toBe(6)
+      const token = { ...env, BOXCAR_TOKEN: 'a-secret-of-sixteen' }
+      expect((await boxcar(['get', 'hosts'], testTerminal({ env: token }))).status).toBe(0)
+      const tokenFile = join(dir, 'token')
+      writeFileSync(tokenFile, '# ours\na-secret-of-sixteen\n')
+      expect((await boxcar(['get', 'hosts', '--token-file', tokenFile], testTerminal({ env }))).status).toBe(
+        0,
+      )
+    } finally {
+      await guarded.close()
+    }
+  })
+
+  test('nobody answers: status 7', async () => {
+    const ran = await boxcar(['status'], testTerminal({ env: { BOXCAR_SERVER: 'http://127.0.0.1:1' } }))
+    expect(ran.status).toBe(7)
+    expect(ran.err).toMatch(
+      /^Error: the Boxcar server at http:\/\/127\.0\.0\.1:1 cannot be reached\n {2}Why: /,
+    )
+  })
+})
+
+describe('command lines that are none', () => {
+  test.each([
+    [['depoy'], "unknown command 'depoy'", 'did you mean deploy?', 'boxcar --help'],
+    [
+      ['get', 'services', '--foo'],
+      "unknown option '--foo'",
+      'this command has no such flag',
+      'boxcar get --help',
+    ],
+    [
+      ['deploy'],
+      "required option '-f, --file <file>' not specified",
+      'it must be given',
+      'boxcar deploy --help',
+    ],
+    [['host', 'drain'], "missing required argument 'host'", 'it must be given', 'boxcar host drain --help'],
+    [['get', 'planets'], 'planets is no kind of object', 'the kinds are projects', 'boxcar get --help'],
+    [
+      ['why', '../x'],
+      '../x is not the name of a service',
+      'a service is named web',
+      'boxcar get services -A',
+    ],
+  ])('%j', async (argv, what, why, next) => {
+    const { status, err, out } = await boxcar(argv)
+    expect(status).toBe(2)
+    expect(out).toBe('')
+    expect(err).toContain(`Error: ${what}`)
+    expect(err).toContain(`  Why: ${why}`)
+    expect(err).toContain(` Next: ${next}`)
+  })
+})
