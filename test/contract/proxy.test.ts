@@ -104,7 +104,7 @@ describe('a reload', () => {
     const answers = await load.end()
     expect(failuresOf(answers)).toEqual([])
     expect(answers.length).toBeGreaterThan(1000)
-    const twice = [...blue.seen, ...green.seen].toSorted().filter((id, at, all) => id === all[at + 1])
+    const twice = [...blue.posts, ...green.posts].toSorted().filter((id, at, all) => id === all[at + 1])
     expect(twice).toEqual([])
   })
 
