@@ -3,7 +3,13 @@
  * of that revision, so two servers give one event one id, and `Last-Event-ID` says exactly what a reader has.
  */
 import type { ClusterEvent } from '@boxcar/core/model/event'
-import { byId } from '@boxcar/core/model/ids'
+import {
+  byId,
+  parseInstanceId,
+  parseServiceName,
+  type ServiceName,
+  serviceParts,
+} from '@boxcar/core/model/ids'
 import { type EventId, events } from '@boxcar/store/keys'
 import { compareRevisions, type Entry, type Revision } from '@boxcar/store/store'
 import type { ApiDeps } from './deps.ts'
@@ -145,6 +151,13 @@ function placed(entries: readonly EventEntry[]): readonly EventView[] {
 
 const optional = ['term', 'actor', 'project', 'service', 'host', 'instance'] as const
 
+/** Writers name a service by its full name, by its short one beside the project, or only by an instance of it. */
+function fullService({ project, service, instance }: ClusterEvent): ServiceName | undefined {
+  if (service !== undefined)
+    return parseServiceName(service.includes('/') ? service : `${project}/${service}`)
+  return instance === undefined ? undefined : parseInstanceId(instance)?.service
+}
+
 function viewOf(value: ClusterEvent, id: string): EventView {
   const view: EventView = {
     id,
@@ -155,6 +168,11 @@ function viewOf(value: ClusterEvent, id: string): EventView {
     writer: value.writer,
   }
   for (const field of optional) if (value[field] !== undefined) view[field] = value[field]
+  const service = fullService(value)
+  if (service !== undefined) {
+    view.service = service
+    view.project = serviceParts(service).project
+  }
   if (value.generation !== undefined) view.generation = value.generation
   const requestId = value['requestId']
   if (typeof requestId === 'string') view.requestId = requestId

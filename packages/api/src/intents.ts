@@ -100,7 +100,7 @@ export class Intents {
           ? {
               kind: 'wrong-state',
               words: `the leader found nothing to do: ${rollout.words}`,
-              next: `boxcar events --service ${name}`,
+              next: `boxcar events ${name}`,
             }
           : { kind: 'done', rollout }
       const left = actMs - elapsed(from, clock.now())

@@ -43,7 +43,7 @@ export function fixFor(host: string, obstacle: Obstacle): string | undefined {
     case 'cordoned':
       return `uncordon host ${host}: boxcar host uncordon ${host}`
     case 'draining':
-      return `end the drain of host ${host}: boxcar host uncordon ${host}`
+      return `end the drain of host ${host}: boxcar host drain ${host} --cancel`
     case 'engine-down':
       return `start the Docker engine on host ${host}`
     case 'cpus':

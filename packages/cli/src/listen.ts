@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import { exitStatus, Trouble } from './exit.ts'
 
 export interface ListenAddress {
@@ -20,10 +19,6 @@ export function listenAddress(text: string): ListenAddress {
     next: 'boxcar server --listen 127.0.0.1:7070',
   })
 }
-
-/** Only this machine can reach it. */
-export const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 
 /** As a URL has it. */
 export const hostPort = ({ host, port }: ListenAddress): string =>

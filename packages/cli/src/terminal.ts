@@ -43,8 +43,8 @@ export function systemTerminal(): Terminal {
     })
   }
   return {
-    out: sink(process.stdout),
-    err: sink(process.stderr),
+    out: sink(process.stdout, () => interrupted.abort('closed')),
+    err: sink(process.stderr, () => interrupted.abort('closed')),
     canAsk: process.stdin.isTTY === true && process.stderr.isTTY === true,
     env: process.env,
     clock: systemClock,
@@ -72,11 +72,12 @@ export function systemTerminal(): Terminal {
 /** One Ctrl-C under npm comes twice: from the terminal, and handed on by npm. */
 const samePressMs = 1_000
 
-function sink(stream: NodeJS.WriteStream): Sink {
-  // A reader that has seen enough (`| head`) closes the pipe; that is no failure of ours.
+function sink(stream: NodeJS.WriteStream, onClosed: () => void): Sink {
   stream.on('error', error => {
-    if ('code' in error && error.code === 'EPIPE') process.exit(0)
-    throw error
+    // A reader that has seen enough (`| head`) closes the pipe, and a terminal may be closed: nobody reads any more, so
+    // whatever only shows may end. What must be put away is put away all the same.
+    if ('code' in error && (error.code === 'EPIPE' || error.code === 'EIO')) onClosed()
+    else throw error
   })
   return {
     write: text => void stream.write(text),

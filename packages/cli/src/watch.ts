@@ -81,6 +81,8 @@ export async function watchUntilReady(
     }
   } finally {
     picture?.end()
+    // The terminal has written `^C` where the next line would begin.
+    if (picture !== undefined && terminal.interrupted.aborted) terminal.err.write('\n')
   }
 }
 

@@ -12,6 +12,7 @@ export const catalogue: Readonly<Record<string, () => Promise<RunCommand>>> = {
   get: async () => (await import('./get.ts')).get,
   'host cordon': async () => (await import('./host.ts')).cordon,
   'host drain': async () => (await import('./host.ts')).drain,
+  'host label': async () => (await import('./host.ts')).label,
   'host ls': async () => (await import('./host.ts')).list,
   'host uncordon': async () => (await import('./host.ts')).uncordon,
   logs: async () => (await import('./logs.ts')).logs,

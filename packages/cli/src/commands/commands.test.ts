@@ -7,7 +7,7 @@ import { serviceView } from '@boxcar/api/views'
 import type { GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import type { InstanceState } from '@boxcar/core/model/report'
 import { put } from '@boxcar/store/collection'
-import { pendings, placements, reports, specs } from '@boxcar/store/keys'
+import { events, pendings, placements, reports, specs } from '@boxcar/store/keys'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { run } from '../run.ts'
@@ -337,6 +337,15 @@ test('hosts are cordoned, drained and freed', async () => {
   expect((await boxcar(['host', 'cordon', 'h9'])).status).toBe(1)
 })
 
+test('hosts are labelled', async () => {
+  await server.addHost('h1', { labels: { disk: 'hdd' } })
+  const set = await boxcar(['host', 'label', 'h1', 'disk=ssd', 'zone=a', '-o', 'wide'])
+  expect(set.status, set.err).toBe(0)
+  expect(set.out).toContain('disk=ssd,zone=a')
+  expect((await boxcar(['host', 'label', 'h1', 'zone-', '-o', 'json'])).out).not.toContain('zone')
+  expect((await boxcar(['host', 'label', 'h1', 'zone'])).status).toBe(2)
+})
+
 describe('who may ask, and whom', () => {
   test('no token where one is needed: status 6', async () => {
     const guarded = await testServer({ token: 'a-secret-of-sixteen' })
@@ -395,4 +404,37 @@ describe('command lines that are none', () => {
     expect(err).toContain(`  Why: ${why}`)
     expect(err).toContain(` Next: ${next}`)
   })
+})
+
+test('events of a service are all there, whichever way their writer named it', async () => {
+  const event = { at: 0, level: 'info' as const, kind: 'test' }
+  await server.write(
+    put(
+      events,
+      { writer: 'scheduler', id: '1' },
+      { ...event, writer: 'scheduler', message: 'one', project: 'default', service: 'web' },
+    ),
+    put(
+      events,
+      { writer: 'agent/h1', id: '2' },
+      { ...event, writer: 'agent/h1', message: 'two', instance: 'default/web/1/0', host: 'h1' },
+    ),
+    put(
+      events,
+      { writer: 'api', id: '3' },
+      { ...event, writer: 'api', message: 'three', service: 'default/web' },
+    ),
+    put(
+      events,
+      { writer: 'api', id: '4' },
+      { ...event, writer: 'api', message: 'four', service: 'other/web' },
+    ),
+  )
+  const { out } = await boxcar(['events', 'web', '-o', 'jsonl'])
+  const told = out
+    .trim()
+    .split('\n')
+    .map(line => z.object({ message: z.string(), service: z.string() }).parse(JSON.parse(line)))
+  expect(told.map(it => it.message).sort()).toEqual(['one', 'three', 'two'])
+  expect(new Set(told.map(it => it.service))).toEqual(new Set(['default/web']))
 })

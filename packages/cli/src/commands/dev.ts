@@ -19,6 +19,8 @@ import { numberFlag, textFlag } from './flags.ts'
 /** A whole cluster on this machine, until Ctrl-C; then nothing of it is left. */
 export const dev: RunCommand = async context => {
   const { terminal, invocation } = context
+  // A closed terminal is no reason to leave anything behind.
+  process.once('SIGHUP', () => process.kill(process.pid, 'SIGTERM'))
   const dir = await mkdtemp(join(tmpdir(), 'boxcar-dev-'))
   const things: Things = { dir, room: undefined, kept: [] }
   let failure: unknown

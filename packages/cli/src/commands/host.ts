@@ -1,7 +1,7 @@
 import type { HostView } from '@boxcar/api/views'
 import { type Client, connect } from '../client.ts'
 import type { CommandContext, RunCommand } from '../command.ts'
-import { exitStatus } from '../exit.ts'
+import { exitStatus, Trouble } from '../exit.ts'
 import { hostColumns } from '../render/columns.ts'
 import { printList } from '../render/print.ts'
 import { count } from '../render/words.ts'
@@ -31,6 +31,28 @@ export const drain: RunCommand = context =>
     context.terminal.err.write(`${id}: ${which}\n`)
     return host
   })
+
+/** What operators say of a host, for placing. */
+export const label: RunCommand = async context => {
+  const [id = '', ...texts] = context.invocation.args
+  const labels = Object.fromEntries(texts.map(readLabel))
+  const { api, actor } = connect(context)
+  await print(context, [await api.labelHost(id, labels, { actor })])
+  return exitStatus.done
+}
+
+function readLabel(text: string): readonly [key: string, value: string | null] {
+  const gone = /^([^=]+)-$/.exec(text)
+  if (gone?.[1] !== undefined) return [gone[1], null]
+  const set = /^([^=]+)=(.*)$/.exec(text)
+  if (set?.[1] !== undefined) return [set[1], set[2] ?? '']
+  throw new Trouble({
+    status: exitStatus.usage,
+    what: `${text} is no label`,
+    why: 'a label is set with key=value and taken away with key-',
+    next: 'boxcar host label h2 zone=b',
+  })
+}
 
 async function onEach(
   context: CommandContext,

@@ -46,9 +46,9 @@ export async function keepRunning(options: KeptOptions): Promise<Kept> {
       const end = await current.exited
       if (ending.signal.aborted) return
       const how = end.signal === undefined ? `with status ${end.status}` : `by ${end.signal}`
-      options.onEnd(
-        `${options.name} ended ${how} and is started again; its log: ${logFile}\n${current.lastLines(3)}`,
-      )
+      // Whoever ends by a signal has nothing to say about it.
+      const words = end.signal === undefined ? `\n${current.lastLines(3)}` : ''
+      options.onEnd(`${options.name} ended ${how} and is started again; its log: ${logFile}${words}`)
       await sleep(restartMs, undefined, { signal: ending.signal }).catch(() => undefined)
       if (!ending.signal.aborted) current = await start()
     }

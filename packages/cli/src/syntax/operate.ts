@@ -39,6 +39,14 @@ export function addOperate(program: Command, say: Say): void {
       examples('$ boxcar host drain h2 --why "kernel upgrade"', '$ boxcar host drain h2 --cancel'),
     )
   client(output(drain))
+  const label = host
+    .command('label')
+    .argument('<host>')
+    .argument('<key=value...>', 'labels to set; key- takes one away')
+    .description('label a host for placing; wins over what its agent says')
+    .action(say('host label'))
+    .addHelpText('after', examples('$ boxcar host label h2 zone=b disk=ssd', '$ boxcar host label h2 disk-'))
+  client(output(label))
   etcd(
     program
       .command('doctor')

@@ -131,13 +131,22 @@ export class HostColumns {
   /** Takes an instance off a host; its ports rest from `now`. Nothing happens where it was not counted. */
   give(id: HostId, instance: InstanceId, now: Instant): void {
     this.advance(now)
+    this.#drop(id, instance, (ports, port) => ports.release(port, instance, this.#now))
+  }
+
+  /** Takes back a count of something that never came to be: its ports need no rest. */
+  untake(id: HostId, instance: InstanceId): void {
+    this.#drop(id, instance, (ports, port) => ports.unhold(port, instance, this.#now))
+  }
+
+  #drop(id: HostId, instance: InstanceId, letGo: (ports: HostPorts, port: number) => void): void {
     const slot = this.#slots.get(id)
     if (slot === undefined) return
     const row = this.#row(slot)
     const load = row.loads.get(instance)
     if (load === undefined) return
     row.loads.delete(instance)
-    for (const port of Object.values(load.ports)) row.ports.release(port, instance, this.#now)
+    for (const port of Object.values(load.ports)) letGo(row.ports, port)
     this.#count(slot, -load.cpuMilli, -load.memoryMiB)
     this.#notePorts(slot, row)
     if (row.view === undefined) this.#closeIfIdle(slot, row)

@@ -96,6 +96,12 @@ export class HostPorts {
     this.#resting.set(port, now)
   }
 
+  /** Takes a hold back as if it had never been: nobody used the port, so it need not rest. */
+  unhold(port: number, instance: InstanceId, now: Instant): void {
+    this.release(port, instance, now)
+    if (!this.#held.has(port) && this.#resting.delete(port) && this.#inRange(port)) this.#busy--
+  }
+
   /** Frees the ports that have rested long enough. */
   wake(now: Instant): void {
     for (const [port, releasedAt] of this.#resting) {
