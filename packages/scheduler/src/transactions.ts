@@ -24,7 +24,8 @@ export function groupsOf(plan: ServicePlan, planned: Planned): readonly Group<Se
   const first = plan.actions.filter(action => !isBulk(action))
   const bulk = plan.actions.filter(isBulk)
   const told = plan.stories.map(story => planned.events.write(eventOf(plan.service, story, planned)))
-  const writes = [...first, ...bulk].flatMap(action => writesOf(plan.service, action)).concat(told)
+  const actions = [...first, ...bulk]
+  const writes = [...told, ...actions.flatMap(action => writesOf(plan.service, action))]
   const groups: Group<ServiceName>[] = []
   for (let from = 0; from < writes.length; from += mostWrites)
     groups.push({ tag: plan.service, guards, writes: writes.slice(from, from + mostWrites) })
@@ -64,6 +65,8 @@ function writesOf(service: ServiceName, action: Action): readonly Write[] {
       return [remove(keys.pendings, service)]
     case 'intent-done':
       return [remove(keys.intents, { service, id: action.id })]
+    case 'forget-generations':
+      return action.generations.map(number => remove(keys.generations, { service, number }))
     case 'cleanup':
       return [
         remove(keys.rollouts, service),

@@ -20,6 +20,8 @@ export type InstanceState = z.infer<typeof instanceState>
 export const report = z.looseObject({
   instance: z.string().transform(s => s as InstanceId),
   uid: z.string(),
+  /** The create revision of the placement that it tells of; an earlier placement of the same name is another one. */
+  placement: z.string().optional(),
   state: instanceState,
   /** In one sentence, for people: why it is in this state. */
   reason: z.string().optional(),

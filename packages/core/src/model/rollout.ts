@@ -34,7 +34,13 @@ export type Rejection = z.infer<typeof rejection>
  */
 export const phase = z.discriminatedUnion('phase', [
   /** A host's engine turns the tag into a digest. */
-  z.object({ phase: z.literal('resolving'), stable: number.optional(), next: number }),
+  z.object({
+    phase: z.literal('resolving'),
+    stable: number.optional(),
+    next: number,
+    /** Stays warm until it is known that something really changes. */
+    warm: number.optional(),
+  }),
   /** The next generation starts beside the stable one, without traffic. */
   z.object({ phase: z.literal('warming'), stable: number.optional(), next: number }),
   /** Traffic was switched by one write; live proxies are applying it. */

@@ -21,6 +21,8 @@ import type { GenerationRecord, Intent, SpecRecord } from './service.ts'
 export interface Seen<Value> {
   readonly value: Value
   readonly modified: Revision
+  /** The revision that created it, where its reader needs to tell it from an earlier one of the same key. */
+  readonly created?: Revision
 }
 
 export interface ServiceView {
@@ -110,8 +112,14 @@ export class World {
   readonly columns = new HostColumns()
   /** Services that a change since the last plan touched. */
   readonly dirty = new Set<ServiceName>()
-  /** Services with instances that no host took: planned again when a host changes or room is freed. */
+  /** Services with instances that no host took: planned again when a host changes or room is freed, longest waiting first. */
   readonly waiting = new Set<ServiceName>()
+  /** Those of them that only lack room: warm generations make way for them. */
+  readonly shortOfRoom = new Set<ServiceName>()
+  /** Services that keep a generation warm. */
+  readonly warm = new Set<ServiceName>()
+  /** Since waiting services were last looked at, a host changed or room was freed. */
+  roomChanged = false
   /** Services that wait for proxies: planned again when one acknowledges. */
   readonly awaitingAcks = new Set<ServiceName>()
   revision: Revision = noRevision
@@ -203,9 +211,13 @@ export class World {
       case 'spec':
         service.spec = change.seen
         break
-      case 'rollout':
+      case 'rollout': {
         service.rollout = change.seen
+        const now = change.seen?.value.now
+        if (now?.phase === 'settled' && now.warm !== undefined) this.warm.add(service.name)
+        else this.warm.delete(service.name)
         break
+      }
       case 'route':
         service.route = change.seen
         break
@@ -228,7 +240,7 @@ export class World {
     setOrDelete(service.placements, `${hostId} ${instance}`, seen)
     if (seen === undefined) {
       this.columns.give(hostId, instance, now)
-      for (const name of this.waiting) this.dirty.add(name)
+      this.roomChanged = true
     } else {
       const { cpuMilli, memoryMiB, ports } = seen.value
       this.columns.take(hostId, { instance, cpuMilli, memoryMiB, ports })
@@ -252,7 +264,7 @@ export class World {
       for (const { value } of host.placements.values()) this.columns.take(host.id, value)
     }
     for (const instance of host.placements.keys()) this.dirty.add(placeOf(instance).service)
-    for (const name of this.waiting) this.dirty.add(name)
+    this.roomChanged = true
     this.#forgetEmptyHost(host)
   }
 
@@ -280,10 +292,10 @@ export class World {
       spec === undefined && rollout === undefined && route === undefined && pending === undefined
     if (nothing && generations.size + intents.size + placements.size === 0) {
       this.#services.delete(service.name)
-      this.dirty.delete(service.name)
-      this.waiting.delete(service.name)
-      this.awaitingAcks.delete(service.name)
-    } else this.dirty.add(service.name)
+      for (const names of [this.waiting, this.shortOfRoom, this.warm, this.awaitingAcks])
+        names.delete(service.name)
+    }
+    this.dirty.add(service.name) // also one that is gone, so that the planner forgets it
   }
 
   #host(id: HostId): MutableHost {

@@ -1,10 +1,17 @@
 import type { GenerationNumber } from '../model/ids.ts'
 import type { Evidence, Rollout } from '../model/rollout.ts'
 import { isSameButForImage } from '../model/spec.ts'
-import { advance, begin, type RolloutSeen, trafficShares } from '../rollout/rollout.ts'
+import {
+  advance,
+  begin,
+  isNewlyAsked,
+  patienceMs,
+  type RolloutSeen,
+  trafficShares,
+} from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
 import { resolutionKey } from './memory.ts'
-import { isReady, proxiesApply } from './readiness.ts'
+import { isReady, proxiesApply, reportOn } from './readiness.ts'
 
 /** At most so many phases at once: resolving may find the same image and settle in one go, for example. */
 const mostSteps = 4
@@ -18,25 +25,29 @@ export function advanceRollout(service: ServiceDraft): Rollout {
   if (spec === undefined) throw new Error('a service without a spec is retired, not rolled out')
   const stored = view.rollout?.value.uid === spec.uid ? view.rollout.value : undefined
   let rollout = stored ?? begin(view.name, spec.uid, spec.generation, draft.policy.wall)
-  if (stored === undefined)
+  if (stored === undefined) {
+    forgetPredecessor(service, spec.uid)
     service.tell({
       level: 'info',
       kind: 'rollout-began',
       generation: spec.generation,
       message: `the rollout of generation ${spec.generation} began`,
     })
+  }
 
   const policy = {
     progressDeadlineMs: spec.spec.rollout.progressDeadline,
     keepWarmMs: spec.spec.rollout.keepWarm,
   }
-  let intents = [...view.intents.values()].map(seen => seen.value).sort((a, b) => a.at - b.at)
+  const intents = [...view.intents.values()].map(seen => seen.value).sort((a, b) => a.at - b.at)
   for (let step = 0; step < mostSteps; step++) {
-    const [intent] = intents
-    intents = intents.slice(1)
+    const seen = seenOf(service, rollout)
+    const [intent] = isNewlyAsked(rollout, seen) ? [] : intents.splice(0, 1)
     if (intent !== undefined) service.add({ kind: 'intent-done', id: intent.id })
     const due = intent?.uid === spec.uid ? intent : undefined
-    const next = advance(rollout, seenOf(service, rollout, due), policy)
+    const next = advance(rollout, { ...seen, intent: due }, policy)
+    if (rollout.now.phase === 'resolving' && next.rollout.now.phase !== 'resolving')
+      draft.memory.resolutions.delete(resolutionKey(view.name, rollout.uid, rollout.now.next))
     for (const line of next.story) service.tell({ ...line, generation: liveOrNext(next.rollout) })
     if (next.rollout === rollout && intent === undefined) break
     rollout = next.rollout
@@ -47,22 +58,22 @@ export function advanceRollout(service: ServiceDraft): Rollout {
   return rollout
 }
 
-function seenOf(service: ServiceDraft, rollout: Rollout, intent: RolloutSeen['intent']): RolloutSeen {
+function seenOf(service: ServiceDraft, rollout: Rollout): RolloutSeen {
   const { view, draft } = service
   const spec = view.spec?.value
   const now = rollout.now
   const next = 'next' in now ? now.next : undefined
   const ready = next === undefined ? 0 : readyCount(service, next)
-  const { phaseMs, stalledMs } = draft.memory.phase(view.name, draft.now, now, ready)
+  const { phaseMs, stalledMs } = draft.memory.phase(view.name, rollout.uid, draft.now, now, ready)
   return {
     asked: spec?.generation ?? rollout.asked,
-    intent,
+    intent: undefined,
     resolution:
       next === undefined
         ? undefined
         : draft.memory.resolutions.get(resolutionKey(view.name, rollout.uid, next)),
     isReady: generation => readyCount(service, generation) >= (spec?.replicas ?? 0),
-    applied: proxiesApply(service, trafficShares(now)),
+    applied: proxiesApply(service, rollout.uid, trafficShares(now)),
     phaseMs,
     stalledMs,
     evidence: generation => evidenceOf(service, generation),
@@ -76,11 +87,22 @@ function seenOf(service: ServiceDraft, rollout: Rollout, intent: RolloutSeen['in
   }
 }
 
+/** Generations of a deleted service of the same name, which nobody would ever look at again. */
+function forgetPredecessor(service: ServiceDraft, uid: string): void {
+  const left = [...service.view.generations]
+    .filter(([, { value }]) => value.uid !== uid)
+    .map(([number]) => number)
+  if (left.length > 0) service.add({ kind: 'forget-generations', generations: left })
+}
+
 function readyCount(service: ServiceDraft, generation: GenerationNumber): number {
+  const uid = service.view.spec?.value.uid
   let count = 0
-  for (const { value } of service.view.placements.values())
-    if (value.generation === generation && value.desired === 'run' && isReady(service.draft.world, value))
-      count++
+  for (const seen of service.view.placements.values()) {
+    const { value } = seen
+    const counts = value.uid === uid && value.generation === generation && value.desired === 'run'
+    if (counts && isReady(service.draft.world, seen)) count++
+  }
   return count
 }
 
@@ -88,9 +110,10 @@ function readyCount(service: ServiceDraft, generation: GenerationNumber): number
 function evidenceOf(service: ServiceDraft, generation: GenerationNumber): readonly Evidence[] {
   const { view, draft } = service
   const found: Evidence[] = []
-  for (const { value: placement } of view.placements.values()) {
+  for (const seen of view.placements.values()) {
+    const placement = seen.value
     if (placement.generation !== generation || found.length === evidenceLimit) continue
-    const report = draft.world.hosts.get(placement.host)?.reports.get(placement.instance)?.value
+    const report = reportOn(draft.world, seen)
     if (report?.state === 'ready') continue
     found.push({
       instance: placement.instance,
@@ -118,6 +141,7 @@ function wakeForDeadlines(
   const next = 'next' in now ? now.next : undefined
   const { phaseMs, stalledMs } = service.draft.memory.phase(
     service.view.name,
+    rollout.uid,
     service.draft.now,
     now,
     next === undefined ? 0 : readyCount(service, next),
@@ -126,7 +150,10 @@ function wakeForDeadlines(
     service.wakeIn(Math.max(policy.progressDeadlineMs - stalledMs, 1))
   if (now.phase === 'settled' && now.warm !== undefined)
     service.wakeIn(Math.max(policy.keepWarmMs - phaseMs, 1))
-  if (now.phase === 'draining') service.draft.world.awaitingAcks.add(service.view.name)
+  if (now.phase === 'draining') {
+    service.draft.world.awaitingAcks.add(service.view.name)
+    service.wakeIn(patienceMs)
+  }
 }
 
 /** In the first phase a host's engine is asked which digest the tag has; asked again after a passing failure. */

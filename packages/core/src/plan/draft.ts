@@ -8,6 +8,7 @@ import type { Route } from '../model/route.ts'
 import type { ServiceView, World } from '../model/world.ts'
 import type { Pending } from '../placement/obstacle.ts'
 import type { Memory } from './memory.ts'
+import { lookAtProxies, type Proxies } from './proxies.ts'
 
 /** One write that the leader shall make. */
 export type Action =
@@ -19,7 +20,10 @@ export type Action =
   | { readonly kind: 'pending'; readonly pending: Pending }
   | { readonly kind: 'no-longer-pending' }
   | { readonly kind: 'intent-done'; readonly id: string }
+  /** The last of a service: its records. */
   | { readonly kind: 'cleanup'; readonly generations: readonly GenerationNumber[] }
+  /** Generations that a predecessor of the same name left. */
+  | { readonly kind: 'forget-generations'; readonly generations: readonly GenerationNumber[] }
 
 /** What a change is told as; the writer adds the time and who it is. */
 export interface Story {
@@ -51,6 +55,8 @@ export interface PlanPolicy {
   readonly term: string
   /** By the wall, for what people read. */
   readonly wall: number
+  /** Services with a record that cannot be read: what is not understood is no reason to stop anything, so they are let be. */
+  readonly unreadable?: ReadonlySet<ServiceName>
 }
 
 /** One service's part of the plan, with what every pass needs at hand. */
@@ -92,6 +98,7 @@ export class Draft {
   readonly now: Instant
   readonly services: ServicePlan[] = []
   readonly questions: Question[] = []
+  #proxies: Proxies | undefined
   readonly #taken: { readonly host: HostId; readonly instance: InstanceId }[] = []
 
   constructor(world: World, memory: Memory, policy: PlanPolicy, now: Instant) {
@@ -102,6 +109,12 @@ export class Draft {
     world.columns.advance(now) // ports that rested long enough are free again
   }
 
+  /** How far the live proxies are: looked at once a plan, whoever asks. */
+  get proxies(): Proxies {
+    this.#proxies ??= lookAtProxies(this.world)
+    return this.#proxies
+  }
+
   /** Counts a placement for the services planned after this one. */
   take(placement: Placement): void {
     this.world.columns.take(placement.host, placement)
@@ -109,10 +122,9 @@ export class Draft {
   }
 
   /**
-   * Takes the counts back: the world learns of a placement when it is committed, and not before. Its ports rest then, as any
-   * that were given back, unless the commit takes them up again.
+   * Takes the counts back: the world learns of a placement when it is committed, and not before.
    */
   undo(): void {
-    for (const { host, instance } of this.#taken) this.world.columns.give(host, instance, this.now)
+    for (const { host, instance } of this.#taken) this.world.columns.untake(host, instance)
   }
 }

@@ -2,16 +2,16 @@
  * Which instances shall run. Every generation that the phase names in full gets its number of instances; what runs beyond
  * that, on draining hosts, or of generations that nobody names, leaves: traffic first, then the process.
  */
-import { byId, type GenerationNumber, type HostId, instanceId, placeOf } from '../model/ids.ts'
+import { byId, type GenerationNumber, type HostId, instanceId } from '../model/ids.ts'
 import type { Placement } from '../model/placement.ts'
 import type { Rollout } from '../model/rollout.ts'
 import { reservationOf, type Template } from '../model/spec.ts'
 import { type Ask, choose } from '../placement/choose.ts'
-import { explain, nearest } from '../placement/explain.ts'
 import { parseWhere } from '../placement/where.ts'
 import { wantedGenerations } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
 import { isOnLostHost, isReady } from './readiness.ts'
+import { tellWaiting, type Waiting } from './tell-waiting.ts'
 
 export interface Leaver {
   readonly placement: Placement
@@ -22,8 +22,6 @@ export type Leaving = ReadonlyMap<string, Leaver>
 
 /** An engine that is down for so long gives its instances away. */
 const engineDownMs = 15_000
-/** Hosts told of in a stored record, those nearest to taking it: a value must stay well under 64 KiB. */
-const mostExplained = 50
 /** Restarts in place before another host is tried, where the generation is fine elsewhere. */
 const restartsBeforeMove = 5
 
@@ -33,11 +31,13 @@ export function fillGenerations(service: ServiceDraft, rollout: Rollout): { read
   const wanted = wantedGenerations(rollout.now)
   const named = new Set(wanted.map(w => w.generation))
   const running = new Map<GenerationNumber, Running[]>()
-  for (const [key, { value: placement }] of view.placements) {
+  for (const [key, seen] of view.placements) {
+    const placement = seen.value
     if (placement.desired === 'stop' || isOnLostHost(draft.world, placement)) continue
-    if (!named.has(placement.generation))
+    if (placement.uid !== rollout.uid) leaving.set(key, { placement, because: 'deleted' })
+    else if (!named.has(placement.generation))
       leaving.set(key, { placement, because: whyUnwanted(rollout, placement.generation) })
-    else push(running, placement.generation, { key, placement, ready: isReady(draft.world, placement) })
+    else push(running, placement.generation, { key, placement, ready: isReady(draft.world, seen) })
   }
 
   const waiting: Waiting[] = []
@@ -47,20 +47,29 @@ export function fillGenerations(service: ServiceDraft, rollout: Rollout): { read
     if (short !== undefined) waiting.push(short)
   }
   tellWaiting(service, waiting)
+  for (const { generation, fill } of wanted)
+    if (fill === 'keep') letGo(service, rollout, running.get(generation) ?? [], leaving)
   return { leaving }
+}
+
+/** What is only kept is not placed anew: it goes with its host, and, once it is merely warm, where others need the room. */
+function letGo(
+  service: ServiceDraft,
+  rollout: Rollout,
+  running: readonly Running[],
+  leaving: Map<string, Leaver>,
+): void {
+  const makesWay = rollout.now.phase === 'settled' && service.draft.world.shortOfRoom.size > 0
+  for (const each of running) {
+    const because = whyMove(service, each, running) ?? (makesWay ? 'unwanted' : undefined)
+    if (because !== undefined) leaving.set(each.key, { placement: each.placement, because })
+  }
 }
 
 interface Running {
   readonly key: string
   readonly placement: Placement
   readonly ready: boolean
-}
-
-interface Waiting {
-  readonly generation: GenerationNumber
-  readonly slot: number
-  readonly count: number
-  readonly ask: Ask
 }
 
 function fillOne(
@@ -198,48 +207,6 @@ function freeSlots(service: ServiceDraft, generation: GenerationNumber): { next(
 
 function whyUnwanted(rollout: Rollout, generation: GenerationNumber): Placement['because'] {
   return rollout.now.phase === 'reverted' && rollout.now.rejected === generation ? 'reverted' : 'unwanted'
-}
-
-/** Says host by host why instances wait; written only when it reads differently from what stands. */
-function tellWaiting(service: ServiceDraft, waiting: readonly Waiting[]): void {
-  const { view, draft } = service
-  const [first] = waiting
-  if (first === undefined) {
-    if (view.pending !== undefined) service.add({ kind: 'no-longer-pending' })
-    return
-  }
-  draft.world.waiting.add(view.name)
-  const instance = instanceId({ service: view.name, generation: first.generation, slot: first.slot })
-  const hosts = nearest(explain(draft.world.columns, first.ask), mostExplained).map(
-    ({ host, obstacles }) => ({
-      host,
-      obstacles: [...obstacles],
-    }),
-  )
-  const count = waiting.reduce((sum, w) => sum + w.count, 0)
-  const stored = view.pending?.value
-  const same =
-    stored?.count === count && JSON.stringify(stored.waiting) === JSON.stringify([{ instance, hosts }])
-  if (same) return
-  const uid = view.spec?.value.uid ?? ''
-  service.add({
-    kind: 'pending',
-    pending: {
-      service: view.name,
-      uid,
-      term: draft.policy.term,
-      waiting: [{ instance, hosts }],
-      count,
-      at: draft.policy.wall,
-    },
-  })
-  if (stored === undefined)
-    service.tell({
-      level: 'warning',
-      kind: 'waiting',
-      generation: placeOf(instance).generation,
-      message: `${count} instances wait: no host can take them`,
-    })
 }
 
 const readyThenLowSlotFirst = (a: Running, b: Running): number =>

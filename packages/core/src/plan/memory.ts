@@ -31,11 +31,12 @@ export class Memory {
   /** How long this leader has seen the phase, and how long it has not got further. */
   phase(
     service: ServiceName,
+    uid: string,
     now: Instant,
     phase: Phase,
     ready: number,
   ): { readonly phaseMs: number; readonly stalledMs: number } {
-    const print = JSON.stringify(phase)
+    const print = JSON.stringify([uid, phase])
     const known = this.#phases.get(service)
     const clock: PhaseClock =
       known?.print !== print

@@ -139,6 +139,57 @@ describe('version 2', () => {
   })
 })
 
+test('a proxy that is well and has not spoken is waited for', () => {
+  stage.put(web(), 1)
+  stage.settle()
+  stage.loseAcknowledgements()
+  stage.acknowledges = () => false
+  stage.put(web({ replicas: 2 }), 1)
+  stage.settle()
+  expect(stage.running()).toHaveLength(6)
+  stage.acknowledges = () => true
+  for (const host of ['h1', 'h2', 'h3']) stage.comeBack(host)
+  stage.settle()
+  expect(stage.running()).toHaveLength(2)
+})
+
+test('a record that cannot be read is no reason to stop anything', () => {
+  stage.put(web(), 1)
+  stage.settle()
+  stage.unreadable = new Set([service])
+  stage.world.apply({ kind: 'rollout', service, seen: undefined }, stage.now)
+  stage.settle()
+  expect(stage.running()).toHaveLength(6)
+})
+
+test('a warm generation goes with a draining host, and makes way where others lack room', () => {
+  stage.put(web({ resources: { reservations: { memory: '1GiB' } } }), 1)
+  stage.settle()
+  stage.put(web({ image: 'app:2', resources: { reservations: { memory: '1GiB' } } }), 2)
+  stage.settle()
+  stage.drain('h1')
+  stage.settle()
+  expect(stage.running().filter(line => line.endsWith('@h1'))).toEqual([])
+  expect(stage.running().filter(line => line.startsWith('web/1/'))).toHaveLength(4)
+  stage.put({ name: 'big', image: 'app:1', replicas: 1, resources: { reservations: { memory: '4GiB' } } }, 1)
+  stage.settle()
+  expect(stage.running().filter(line => line.startsWith('web/1/'))).toEqual([])
+  expect(stage.running().filter(line => line.startsWith('big/'))).toHaveLength(1)
+})
+
+test('a report of an earlier placement of the same name confirms nothing', () => {
+  stage.put(web({ replicas: 1 }), 1)
+  stage.settle()
+  const host = stage.running()[0]?.split('@')[1] ?? ''
+  stage.report(host, 'shop/web/1/0', 'ready', 'u1', 'another')
+  stage.put(web({ replicas: 2 }), 1)
+  stage.settle()
+  const endpoints = stage.world.services
+    .get(service)
+    ?.route?.value.backings[0]?.endpoints.map(e => e.instance)
+  expect(endpoints).toEqual(['shop/web/1/1'])
+})
+
 test('scaling down takes the route away first, then the process', () => {
   stage.put(web(), 1)
   stage.settle()
@@ -200,6 +251,36 @@ describe('a deleted service', () => {
     stage.world.apply({ kind: 'host', host: 'h3' as never, seen: undefined }, stage.now)
     stage.settle()
     expect(stage.world.services.size).toBe(0)
+  })
+
+  test('and one of the same name does not wait for a host that is lost, nor is it hurt by its return', () => {
+    stage.put(web(), 1)
+    stage.settle()
+    stage.lose('h3')
+    stage.remove('web')
+    stage.settle()
+    stage.put(web({ replicas: 2, routes: [] }), 1, 'u2')
+    stage.settle()
+    expect(rolloutPhase()).toEqual({ phase: 'settled', live: 1 })
+    expect(stage.running()).toHaveLength(2)
+    stage.comeBack('h3')
+    stage.settle()
+    expect(stage.running()).toHaveLength(2)
+    expect(stage.world.hosts.get('h3' as never)?.placements.size).toBe(0)
+  })
+
+  test('and its deadline does not strike the next of its name', () => {
+    stage.becomes = () => 'unready'
+    stage.put(web({ rollout: { progressDeadline: '60s' } }), 1)
+    stage.settle()
+    stage.advance(59_000)
+    stage.remove('web')
+    stage.settle()
+    stage.put(web({ rollout: { progressDeadline: '60s' } }), 1, 'u2')
+    stage.settle()
+    stage.advance(2000)
+    stage.settle()
+    expect(rolloutPhase()).toEqual({ phase: 'warming', next: 1 })
   })
 
   test('and one of the same name begins only when it is gone', () => {

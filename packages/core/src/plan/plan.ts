@@ -10,6 +10,7 @@ import { Draft, type PlanPolicy, type Question, ServiceDraft, type ServicePlan }
 import { fillGenerations } from './fill-generations.ts'
 import { forgetStopped } from './forget-stopped.ts'
 import type { Memory } from './memory.ts'
+import { isOnLostHost } from './readiness.ts'
 import { releaseFromLostHosts } from './release-from-lost-hosts.ts'
 import { releaseLeaving } from './release-leaving.ts'
 import { retire } from './retire.ts'
@@ -18,45 +19,80 @@ import { routeTraffic } from './route-traffic.ts'
 export interface Plan {
   readonly services: readonly ServicePlan[]
   readonly questions: readonly Question[]
+  /** Services that could not be planned because of a bug; the others are planned all the same. */
+  readonly broken: readonly Broken[]
+}
+
+export interface Broken {
+  readonly service: ServiceName
+  readonly error: unknown
 }
 
 export function plan(world: World, memory: Memory, policy: PlanPolicy, now: Instant): Plan {
   const draft = new Draft(world, memory, policy, now)
   for (const [name, at] of memory.wakeAt) if (at <= now) world.dirty.add(name)
+  lookAtSomeWaiting(world)
   const names = [...world.dirty].sort(byId)
   world.dirty.clear()
+  const broken: Broken[] = []
   for (const name of names) {
     const view = world.services.get(name)
     if (view === undefined) memory.forget(name)
-    else planService(draft, view)
+    else if (policy.unreadable?.has(name) !== true) {
+      const error = planService(draft, view)
+      if (error !== undefined) broken.push({ service: name, error })
+    }
   }
   draft.undo()
-  return { services: draft.services, questions: draft.questions }
+  return { services: draft.services, questions: draft.questions, broken }
 }
 
-function planService(draft: Draft, view: ServiceView): void {
-  const service = new ServiceDraft(draft, view)
-  draft.world.waiting.delete(view.name)
-  draft.world.awaitingAcks.delete(view.name)
+/** A change of a host may let any waiting service in; looking at all of them at once could take too long, so they take turns. */
+const mostWaitingAtOnce = 50
 
+function lookAtSomeWaiting(world: World): void {
+  if (!world.roomChanged) return
+  world.roomChanged = world.waiting.size > mostWaitingAtOnce
+  let looked = 0
+  for (const name of world.waiting) {
+    if (looked++ === mostWaitingAtOnce) return
+    world.dirty.add(name)
+  }
+}
+
+/** Plans one service; what is thrown is given back, and nothing of the service is planned then. */
+function planService(draft: Draft, view: ServiceView): unknown {
+  const service = new ServiceDraft(draft, view)
+  for (const names of [draft.world.waiting, draft.world.shortOfRoom, draft.world.awaitingAcks])
+    names.delete(view.name)
+  try {
+    runPasses(service)
+  } catch (error) {
+    return error
+  }
+  remember(draft, view.name, service)
+  return undefined
+}
+
+function runPasses(service: ServiceDraft): void {
   forgetStopped(service)
   releaseFromLostHosts(service)
-  if (isGone(view)) retire(service)
+  if (isGone(service)) retire(service)
   else {
     const rollout = advanceRollout(service)
     const { leaving } = fillGenerations(service, rollout)
     const route = routeTraffic(service, rollout, leaving)
     releaseLeaving(service, route, leaving)
   }
-
-  remember(draft, view.name, service)
 }
 
 /** Deleted, or replaced by another service of the same name: that one begins when the last trace of this one is gone. */
-function isGone(view: ServiceView): boolean {
+function isGone({ view, draft }: ServiceDraft): boolean {
   const uid = view.spec?.value.uid
   if (uid === undefined) return true
-  for (const { value } of view.placements.values()) if (value.uid !== uid) return true
+  if (view.rollout?.value.uid === uid) return false // it has begun: what comes back with a lost host just stops
+  for (const { value } of view.placements.values())
+    if (value.uid !== uid && !isOnLostHost(draft.world, value)) return true
   return false
 }
 

@@ -1,15 +1,23 @@
 import type { Placement } from '../model/placement.ts'
-import { compareRevisions } from '../model/revision.ts'
-import type { World } from '../model/world.ts'
+import type { Report } from '../model/report.ts'
+import type { Seen, World } from '../model/world.ts'
 import type { Share } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
+import { haveApplied } from './proxies.ts'
+
+/** What its host says of this very placement; a report of an earlier one of the same name tells nothing. */
+export function reportOn(world: World, { value, created }: Seen<Placement>): Report | undefined {
+  const report = world.hosts.get(value.host)?.reports.get(value.instance)?.value
+  if (report?.uid !== value.uid) return undefined
+  const earlier = report.placement !== undefined && created !== undefined && report.placement !== created
+  return earlier ? undefined : report
+}
 
 /** Its host says so, and is not lost. */
-export function isReady(world: World, placement: Placement): boolean {
-  const host = world.hosts.get(placement.host)
-  if (host === undefined || host.health === 'lost') return false
-  const report = host.reports.get(placement.instance)?.value
-  return report?.state === 'ready' && report.uid === placement.uid
+export function isReady(world: World, placement: Seen<Placement>): boolean {
+  return (
+    world.hosts.get(placement.value.host)?.health !== 'lost' && reportOn(world, placement)?.state === 'ready'
+  )
 }
 
 /** Nothing is expected of it there any more: its host is lost or was removed. */
@@ -18,19 +26,15 @@ export function isOnLostHost(world: World, placement: Placement): boolean {
   return host?.record === undefined || host.health === 'lost'
 }
 
-/** The stored route has these shares, and every live proxy applies it. A proxy that fails or is cut off has no acknowledgement. */
-export function proxiesApply(service: ServiceDraft, shares: readonly Share[]): boolean {
+/** The stored route has these shares, and every live proxy applies it. */
+export function proxiesApply(service: ServiceDraft, uid: string, shares: readonly Share[]): boolean {
   const { view, draft } = service
-  if (view.route === undefined) return view.spec?.value.spec.routes.length === 0
-  const stored = view.route.value.backings
-  for (const { generation, share } of shares)
-    if (share > 0 && !stored.some(b => b.generation === generation && b.share === share)) return false
-  for (const host of draft.world.hosts.values())
-    if (
-      host.ack !== undefined &&
-      host.health !== 'lost' &&
-      compareRevisions(host.ack.value.revision, view.route.modified) < 0
-    )
-      return false
-  return true
+  const route = view.route?.value.uid === uid ? view.route : undefined
+  if (route === undefined) return view.spec?.value.spec.routes.length === 0
+  const stored = route.value.backings
+  const stands = shares.every(
+    ({ generation, share }) =>
+      share === 0 || stored.some(b => b.generation === generation && b.share === share),
+  )
+  return stands && haveApplied(draft.proxies, route.modified)
 }

@@ -1,9 +1,9 @@
 /** Traffic first, then the process: an instance stops when no live proxy sends it anything and its open requests are done. */
 
-import { compareRevisions } from '../model/revision.ts'
 import type { Route } from '../model/route.ts'
 import type { ServiceDraft } from './draft.ts'
 import type { Leaver, Leaving } from './fill-generations.ts'
+import { haveApplied } from './proxies.ts'
 
 /** Beyond the drain time a proxy gets this long to cut what is still open and say so. */
 const slackMs = 5000
@@ -38,27 +38,12 @@ function isFreeOfTraffic(
   const awaited = stands === undefined || stands.value !== route // being written now: its revision is not known yet
   if (!awaited) {
     if (route.backings.some(b => b.endpoints.some(e => e.instance === instance))) return false
-    if (draft.world.hosts.size === 0) return true
-    const limitMs = route.drainMs + slackMs
-    const busy = busyProxies(service, instance, stands.modified)
-    if (busy === 'none' || (busy === 'open-requests' && leftMs >= limitMs)) return true
-    service.wakeIn(Math.max(limitMs - leftMs, 100))
+    if (haveApplied(draft.proxies, stands.modified)) {
+      const leftToDrainMs = route.drainMs + slackMs - leftMs
+      if (leftToDrainMs <= 0 || !draft.proxies.busy.has(instance)) return true
+      service.wakeIn(leftToDrainMs)
+    }
   }
   draft.world.awaitingAcks.add(view.name)
   return false
-}
-
-/** What the live proxies still have to do with an instance. One without an acknowledgement is cut off or failing: not waited for. */
-function busyProxies(
-  service: ServiceDraft,
-  instance: string,
-  since: Parameters<typeof compareRevisions>[0],
-): 'none' | 'open-requests' | 'old-route' {
-  let busy: 'none' | 'open-requests' = 'none'
-  for (const host of service.draft.world.hosts.values()) {
-    if (host.ack === undefined || host.health === 'lost') continue
-    if (compareRevisions(host.ack.value.revision, since) < 0) return 'old-route'
-    if (host.ack.value.draining.some(id => id === instance)) busy = 'open-requests'
-  }
-  return busy
 }

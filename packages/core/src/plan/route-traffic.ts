@@ -12,7 +12,8 @@ export function routeTraffic(service: ServiceDraft, rollout: Rollout, leaving: L
   const { view, draft } = service
   const spec = view.spec?.value.spec
   const stored = view.route?.value.uid === rollout.uid ? view.route.value : undefined
-  if (spec === undefined || (spec.routes.length === 0 && stored === undefined)) return undefined
+  // A route that a predecessor of the same name left is written over, also where this one has none.
+  if (spec === undefined || (spec.routes.length === 0 && view.route === undefined)) return undefined
   const wanted: Route = {
     service: view.name,
     uid: rollout.uid,
@@ -39,16 +40,17 @@ function endpointsOf(
 ): readonly Endpoint[] {
   const { view, draft } = service
   const endpoints: Endpoint[] = []
-  for (const [key, { value: placement }] of view.placements) {
+  for (const [key, seen] of view.placements) {
+    const placement = seen.value
     if (placement.generation !== generation || placement.desired === 'stop' || leaving.has(key)) continue
     const address = draft.world.hosts.get(placement.host)?.record?.address
-    if (address === undefined || !isReady(draft.world, placement)) continue
+    if (address === undefined || !isReady(draft.world, seen)) continue
     endpoints.push({ instance: placement.instance, address, ports: placement.ports })
   }
   return endpoints.sort((a, b) => byId(a.instance, b.instance))
 }
 
-/** As the spec says; while a generation that lacks a newly named port still answers, as they stood. */
+/** As the spec says; while a generation that lacks a newly named port still answers, as they stood, less what was given up. */
 function listenersOf(
   service: ServiceDraft,
   rollout: Rollout,
@@ -69,8 +71,13 @@ function listenersOf(
       : service.view.generations.get(answering.generation)?.value.template.ports
   const lacks =
     ports !== undefined && asked.some(listener => !ports.some(port => port.name === listener.port))
-  return lacks && stored !== undefined ? stored.listeners : asked
+  if (!lacks || stored === undefined) return asked
+  // Only those that it still claims: what it gave up may be another service's by now.
+  return stored.listeners.filter(listener => asked.some(it => isSameAddress(it, listener)))
 }
+
+const isSameAddress = (a: Listener, b: Listener): boolean =>
+  a.listen === b.listen && a.path === b.path && JSON.stringify(a.hostnames) === JSON.stringify(b.hostnames)
 
 /** The term does not count: a new leader rewrites nothing that stands. */
 function sameRoute(a: Route, b: Route): boolean {

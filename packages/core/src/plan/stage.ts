@@ -31,6 +31,8 @@ export class Stage {
   becomes: (placement: Placement) => InstanceState = () => 'ready'
   /** Whether the proxy of a host acknowledges what it gets. */
   acknowledges: (host: HostId) => boolean = () => true
+  /** Services that the planner is told it cannot read. */
+  unreadable: ReadonlySet<ServiceName> = new Set()
   #revision = 1000
 
   addHost(name: string, { cpuMilli = 4000, memoryMiB = 8192, labels = {} }: StageHost = {}): void {
@@ -99,6 +101,12 @@ export class Stage {
     this.world.judge(host as HostId, 'lost')
   }
 
+  /** As when the store revokes the leases of hosts that live. */
+  loseAcknowledgements(): void {
+    for (const host of this.world.hosts.keys())
+      this.world.apply({ kind: 'route-ack', host, seen: undefined }, this.now)
+  }
+
   comeBack(host: string): void {
     this.world.apply({ kind: 'presence', host: host as HostId, seen: this.#seen({ since: 0 }) }, this.now)
     this.world.judge(host as HostId, 'alive')
@@ -107,20 +115,29 @@ export class Stage {
   }
 
   /** A host's word on an instance. */
-  report(host: string, instance: string, state: InstanceState, uid = 'u1'): void {
+  report(host: string, instance: string, state: InstanceState, uid = 'u1', placement?: string): void {
     const id = instanceId(placeOf(instance as never))
-    const seen = this.#seen({ instance: id, uid, state, attempt: 1, restarts: 0, since: 0 })
+    const created = this.world.hosts.get(host as HostId)?.placements.get(id)?.created
+    const of = placement ?? created
+    const report = { instance: id, uid, state, attempt: 1, restarts: 0, since: 0 }
+    const seen = this.#seen(of === undefined ? report : { ...report, placement: of })
     this.world.apply({ kind: 'report', host: host as HostId, instance: id, seen }, this.now)
   }
 
   /** One plan, done. Returns what was planned, in plain words. */
   step(): readonly string[] {
-    const { services, questions } = plan(this.world, this.memory, { term: '7', wall: 0 }, this.now)
+    const { services, questions, broken } = plan(
+      this.world,
+      this.memory,
+      { term: '7', wall: 0, unreadable: this.unreadable },
+      this.now,
+    )
     for (const { service, uid, generation, image } of questions)
       this.memory.resolutions.set(resolutionKey(service, uid, generation), {
         kind: 'resolved',
         image: `${image}@sha256:d`,
       })
+    if (broken[0] !== undefined) throw broken[0].error
     const said: string[] = []
     const written = services.flatMap(({ service, actions }) => actions.map(action => keyOf(service, action)))
     if (new Set(written).size < written.length)
@@ -162,7 +179,12 @@ export class Stage {
       case 'place':
       case 'release': {
         const { host, instance } = action.placement
-        world.apply({ kind: 'placement', host, instance, seen: this.#seen(action.placement) }, now)
+        const before = world.hosts.get(host)?.placements.get(instance)
+        const seen = this.#seen(action.placement)
+        world.apply(
+          { kind: 'placement', host, instance, seen: { ...seen, created: before?.created ?? seen.modified } },
+          now,
+        )
         this.#obey(action.placement)
         return
       }
@@ -185,6 +207,10 @@ export class Stage {
         return
       case 'intent-done':
         world.apply({ kind: 'intent', service, id: action.id, seen: undefined }, now)
+        return
+      case 'forget-generations':
+        for (const number of action.generations)
+          world.apply({ kind: 'generation', service, number, seen: undefined }, now)
         return
       case 'cleanup':
         for (const kind of ['rollout', 'route', 'pending'] as const)
@@ -240,6 +266,8 @@ function words(service: ServiceName, action: Action): string {
       return `no longer pending ${name}`
     case 'intent-done':
       return `intent done ${name}`
+    case 'forget-generations':
+      return `forget generations ${action.generations.join(', ')} of ${name}`
     case 'cleanup':
       return `cleanup ${name}`
   }

@@ -109,10 +109,47 @@ describe('the next phase', () => {
     ['settled keeps warm for its time', settled, { phaseMs: 599_999 }, 'stays'],
     ['settled lets the warm one go', settled, { phaseMs: 600_000 }, { phase: 'settled', live: g(2) }],
     [
-      'settled → resolving for a newer one',
+      'settled → resolving for a newer one, the warm one still there',
       settled,
       { asked: g(3) },
-      { phase: 'resolving', stable: g(2), next: g(3) },
+      { phase: 'resolving', stable: g(2), next: g(3), warm: g(1) },
+    ],
+    [
+      'nothing changed: the warm one stays warm',
+      { phase: 'resolving', stable: g(2), next: g(3), warm: g(1) },
+      { asked: g(2), resolution: { kind: 'resolved', image: 'app@sha256:2' }, isSame: () => true },
+      { phase: 'settled', live: g(2), warm: g(1) },
+    ],
+    [
+      'something changes: the warm one makes room',
+      { phase: 'resolving', stable: g(2), next: g(3), warm: g(1) },
+      { asked: g(2), resolution: { kind: 'resolved', image: 'app@sha256:3' } },
+      { phase: 'warming', stable: g(2), next: g(3) },
+    ],
+    ['a live proxy that takes no route holds up no rollout for ever', draining, { phaseMs: 60_000 }, settled],
+    [
+      'an undo pressed after a PUT means that PUT: it is taken up first',
+      settled,
+      { asked: g(3), intent: intent('undo'), isReady: () => true },
+      { phase: 'resolving', stable: g(2), next: g(3), warm: g(1) },
+    ],
+    [
+      'an undo while a newer one waits for its turn could mean either',
+      draining,
+      { asked: g(3), intent: intent('undo'), isReady: () => true },
+      'stays',
+    ],
+    [
+      'a second undo does not undo the first',
+      { phase: 'draining', live: g(1), old: g(2), undo: true },
+      { intent: intent('undo'), isReady: () => true },
+      'stays',
+    ],
+    [
+      'a second undo after an abort goes no further back',
+      { phase: 'reverted', stable: g(1), rejected: g(2) },
+      { intent: intent('undo') },
+      'stays',
     ],
     [
       'an asked generation that is not there yet waits',
@@ -135,9 +172,10 @@ describe('the next phase', () => {
     [
       'undo while traffic moves turns it back',
       draining,
-      { intent: intent('undo') },
+      { intent: intent('undo'), isReady: n => n === 1 },
       { phase: 'draining', live: g(1), old: g(2), undo: true },
     ],
+    ['undo to an old generation that lost instances waits', draining, { intent: intent('undo') }, 'stays'],
     [
       'undo during a rollout aborts it',
       warming,
@@ -202,4 +240,29 @@ test('shares always add up to the whole, and never reach a generation that is no
   }
   expect(liveGeneration(warming)).toBe(1)
   expect(liveGeneration({ phase: 'warming', next: g(1) })).toBeUndefined()
+})
+
+test('an undone generation is gone back to only by name', () => {
+  const undone = { generation: g(2), because: 'undone' as const, evidence: [], at: 0 }
+  const after = at({ phase: 'settled', live: g(1), warm: g(2) }, { rejections: [undone] })
+  expect(advance(after, seen({ intent: intent('undo'), isReady: () => true }), policy).rollout).toBe(after)
+  const named = advance(after, seen({ intent: intent('undo', 2), isReady: () => true }), policy).rollout
+  expect(named.now).toEqual({ phase: 'draining', live: 2, old: 1, undo: true })
+})
+
+test('the record does not grow with the number of deploys', () => {
+  let rollout = at({ phase: 'settled', live: g(1) }, { images: { 1: 'app@sha256:1' } })
+  const line = 'x'.repeat(200)
+  for (let n = 3; n < 600; n++) {
+    const exists = (generation: number) => generation === 1 || (generation > n - 20 && generation <= n)
+    const evidence = () => [{ what: line, lastLog: Array.from({ length: 20 }, () => line) }]
+    const step = (changes: Partial<RolloutSeen>) => {
+      rollout = advance(rollout, seen({ asked: g(n), exists, evidence, ...changes }), policy).rollout
+    }
+    step({})
+    step({ resolution: { kind: 'resolved', image: `registry.example/app@sha256:${'0'.repeat(64)}` } })
+    step({ stalledMs: 60_000 })
+    expect(rollout.now.phase).toBe('reverted')
+  }
+  expect(JSON.stringify(rollout).length).toBeLessThan(32_768)
 })

@@ -53,15 +53,18 @@ export interface Step {
 
 /** The next record given what is seen now; the same object when nothing changes. */
 export function advance(rollout: Rollout, seen: RolloutSeen, policy: RolloutPolicy): Step {
+  // What was asked for before an intent was said is taken up before the intent is obeyed: it may be meant.
+  if (isNewlyAsked(rollout, seen)) return takeUp(rollout, seen)
   if (seen.intent !== undefined) return obey(rollout, seen.intent, seen)
-  if (seen.asked !== rollout.asked && rollout.now.phase !== 'draining') return takeUp(rollout, seen)
   switch (rollout.now.phase) {
     case 'resolving':
       return resolving(rollout, rollout.now, seen, policy)
     case 'warming':
       return warming(rollout, rollout.now, seen, policy)
     case 'draining':
-      return seen.applied ? settle(rollout, rollout.now, seen, policy) : same(rollout)
+      return seen.applied || seen.phaseMs >= patienceMs
+        ? settle(rollout, rollout.now, seen, policy)
+        : same(rollout)
     case 'settled':
       return rollout.now.warm !== undefined && seen.phaseMs >= policy.keepWarmMs
         ? enter(
@@ -79,6 +82,13 @@ export function advance(rollout: Rollout, seen: RolloutSeen, policy: RolloutPoli
       return unreachable(rollout.now)
   }
 }
+
+/** Whether a generation waits to be taken up; not while traffic moves. */
+export const isNewlyAsked = (rollout: Rollout, seen: Pick<RolloutSeen, 'asked' | 'exists'>): boolean =>
+  seen.asked !== rollout.asked && rollout.now.phase !== 'draining' && seen.exists(seen.asked)
+
+/** A live proxy that does not take a new route for so long holds up no rollout any more; nothing it uses is stopped. */
+export const patienceMs = 60_000
 
 /** The record of a service that nobody has looked at yet. */
 export function begin(
@@ -114,7 +124,7 @@ export function trafficShares(phase: Phase): readonly Share[] {
   ]
   switch (phase.phase) {
     case 'resolving':
-      return shares(phase.stable, undefined)
+      return shares(phase.stable, phase.warm)
     case 'warming':
       return shares(phase.stable, phase.next)
     case 'draining':
@@ -142,7 +152,7 @@ export function wantedGenerations(phase: Phase): readonly Wanted[] {
   ]
   switch (phase.phase) {
     case 'resolving':
-      return list([phase.stable])
+      return list([phase.stable], phase.warm)
     case 'warming':
       return list([phase.stable, phase.next])
     case 'draining':
@@ -177,7 +187,16 @@ function obey(rollout: Rollout, intent: Intent, seen: RolloutSeen): Step {
 
 function undo(rollout: Rollout, intent: Intent, seen: RolloutSeen): Step {
   const now = rollout.now
-  if (now.phase === 'draining' && now.old !== undefined && (intent.to ?? now.old) === now.old)
+  if (intent.to === undefined) {
+    const unclear = whyUnclear(rollout, seen)
+    if (unclear !== undefined) return refused(rollout, unclear)
+  }
+  if (
+    now.phase === 'draining' &&
+    now.old !== undefined &&
+    (intent.to ?? now.old) === now.old &&
+    seen.isReady(now.old)
+  )
     return turnBack(rollout, now.live, now.old, intent, seen)
   if (
     now.phase === 'settled' &&
@@ -208,6 +227,20 @@ function undo(rollout: Rollout, intent: Intent, seen: RolloutSeen): Step {
     'undo',
     `${intent.by} asked to go back from generation ${live} to ${target}, which is started again first`,
   )
+}
+
+/** Why an undo that names no generation could mean two things; then nothing is done. */
+function whyUnclear(rollout: Rollout, seen: RolloutSeen): string | undefined {
+  const now = rollout.now
+  if (now.phase === 'draining' && now.undo) return 'an undo is under way already'
+  if (now.phase === 'draining' && seen.asked !== rollout.asked)
+    return `generation ${seen.asked} is about to be rolled out; undo it then, or name a generation`
+  if (now.phase === 'reverted')
+    return 'the last rollout was given up already; name the generation to go back to'
+  const warm = now.phase === 'settled' ? now.warm : undefined
+  if (warm !== undefined && rollout.rejections.some(r => r.generation === warm))
+    return `generation ${warm} was undone; name it to go back to it`
+  return undefined
 }
 
 /** The old generation still runs: one write of the phase and the routes, and traffic is back. */
@@ -252,17 +285,19 @@ function before(
 }
 
 function takeUp(rollout: Rollout, seen: RolloutSeen): Step {
-  if (!seen.exists(seen.asked)) return same(rollout)
   const now = rollout.now
   const given =
     now.phase === 'resolving' || now.phase === 'warming'
       ? reject(rollout, now.next, 'superseded', [], seen)
       : rollout
   const stable = stableOf(now)
-  const next: Phase =
-    stable === undefined
-      ? { phase: 'resolving', next: seen.asked }
-      : { phase: 'resolving', stable, next: seen.asked }
+  const warm = now.phase === 'settled' || now.phase === 'resolving' ? now.warm : undefined
+  const next: Phase = {
+    phase: 'resolving',
+    next: seen.asked,
+    ...(stable === undefined ? {} : { stable }),
+    ...(warm === undefined ? {} : { warm }),
+  }
   return enter(
     { ...given, asked: seen.asked },
     next,
@@ -288,7 +323,9 @@ function resolving(
       const unchanged = { ...rollout, same: { ...rollout.same, [now.next]: now.stable } }
       return enter(
         unchanged,
-        { phase: 'settled', live: now.stable },
+        now.warm === undefined
+          ? { phase: 'settled', live: now.stable }
+          : { phase: 'settled', live: now.stable, warm: now.warm },
         seen,
         'info',
         'unchanged',
@@ -297,7 +334,9 @@ function resolving(
     }
     return enter(
       { ...rollout, images },
-      { ...now, phase: 'warming' },
+      now.stable === undefined
+        ? { phase: 'warming', next: now.next }
+        : { phase: 'warming', stable: now.stable, next: now.next },
       seen,
       'info',
       'resolved',
@@ -350,7 +389,16 @@ function settle(rollout: Rollout, now: PhaseOf<'draining'>, seen: RolloutSeen, p
   const phase: Phase = warm
     ? { phase: 'settled', live: now.live, warm: now.old }
     : { phase: 'settled', live: now.live }
-  return enter(rollout, phase, seen, 'info', 'settled', `generation ${now.live} answers on every proxy`)
+  return seen.applied
+    ? enter(rollout, phase, seen, 'info', 'settled', `generation ${now.live} answers on every proxy`)
+    : enter(
+        rollout,
+        phase,
+        seen,
+        'warning',
+        'settled',
+        `generation ${now.live} answers; a live proxy has not said so`,
+      )
 }
 
 function revert(
@@ -376,6 +424,8 @@ function revert(
 }
 
 const keptRejections = 20
+/** Only the newest few keep what was seen: the record must stay well under 64 KiB. */
+const keptEvidence = 3
 
 function reject(
   rollout: Rollout,
@@ -385,7 +435,10 @@ function reject(
   seen: RolloutSeen,
 ): Rollout {
   const rejection: Rejection = { generation, because, evidence: [...evidence], at: seen.wall }
-  return { ...rollout, rejections: [...rollout.rejections, rejection].slice(-keptRejections) }
+  const earlier = rollout.rejections.map((r, i, all) =>
+    all.length - i < keptEvidence ? r : { ...r, evidence: [] },
+  )
+  return { ...rollout, rejections: [...earlier, rejection].slice(-keptRejections) }
 }
 
 function enter(
@@ -396,7 +449,18 @@ function enter(
   kind: string,
   message: string,
 ): Step {
-  return { rollout: { ...rollout, now, since: seen.wall }, story: [{ level, kind, message }] }
+  const named = new Set(wantedGenerations(now).map(w => w.generation))
+  const kept = ([number]: readonly [string, unknown]) => {
+    const generation = Number(number) as GenerationNumber
+    return named.has(generation) || seen.exists(generation)
+  }
+  // What is said of generations that are no longer kept goes with them, or the record grows for ever.
+  const images = Object.fromEntries(Object.entries(rollout.images).filter(kept))
+  const equal = Object.fromEntries(Object.entries(rollout.same).filter(kept))
+  return {
+    rollout: { ...rollout, now, images, same: equal, since: seen.wall },
+    story: [{ level, kind, message }],
+  }
 }
 
 function stableOf(phase: Phase): GenerationNumber | undefined {

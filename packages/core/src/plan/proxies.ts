@@ -1,0 +1,40 @@
+/** What the live proxies have acknowledged, as one picture for all services of a plan. */
+import type { InstanceId } from '../model/ids.ts'
+import { compareRevisions, type Revision } from '../model/revision.ts'
+import type { HostState, World } from '../model/world.ts'
+
+export interface Proxies {
+  /** Every live proxy applies the routes up to here; undefined: there is none to wait for. */
+  readonly oldest: Revision | undefined
+  /** Some proxy is live and has acknowledged nothing: it may serve anything. */
+  readonly silent: boolean
+  /** Instances with open requests somewhere. */
+  readonly busy: ReadonlySet<InstanceId>
+}
+
+export function lookAtProxies(world: World): Proxies {
+  let oldest: Revision | undefined
+  let silent = false
+  const busy = new Set<InstanceId>()
+  for (const host of world.hosts.values()) {
+    if (host.health === 'lost') continue
+    if (host.ack === undefined) {
+      silent ||= serves(host)
+      continue
+    }
+    const revision = host.ack.value.revision as Revision
+    if (oldest === undefined || compareRevisions(revision, oldest) < 0) oldest = revision
+    for (const instance of host.ack.value.draining) busy.add(instance)
+  }
+  return { oldest, silent, busy }
+}
+
+/** Whether every live proxy applies the routes up to a revision. */
+export const haveApplied = ({ oldest, silent }: Proxies, revision: Revision): boolean =>
+  !silent && (oldest === undefined || compareRevisions(oldest, revision) >= 0)
+
+/**
+ * Whether a host without acknowledgement may still send requests: its lease was lost but nobody calls it lost, and its proxy was
+ * well when it last said so. One that fails or is off says that in its record and is not waited for.
+ */
+const serves = ({ record }: HostState): boolean => record?.proxy.state === 'up'
