@@ -115,6 +115,8 @@ export class Registration {
       await clock.sleep(2000, signal)
       throw new Error('another machine is registered under this host id')
     }
+    // It may have been removed while this host was away: it is looked at afresh.
+    this.#writtenRecord = undefined
     const record = await this.#recordWrite()
     const outcome = await store.commit({
       guards: [seen === undefined ? absent(presences, host) : unchanged(presences, host, seen.modified)],

@@ -46,5 +46,6 @@ const translations = new Map<AnyCollection, Translate>([
 export function worldChange(change: Change): WorldChange | undefined {
   const translate = translations.get(change.collection)
   if (change.kind === 'removed') return translate?.(change.id, undefined)
-  return translate?.(change.entry.id, { value: change.entry.value, modified: change.entry.modified })
+  const { id, value, modified, created } = change.entry
+  return translate?.(id, { value, modified, created })
 }

@@ -2,20 +2,21 @@
  * The scheduler's main loop: lead while elected; look at everything, decide purely, act once. A change of the store only
  * wakes the loop and never carries the news, so a missed one costs time, not correctness.
  */
-import { type Clock, elapsed, type Instant } from '@boxcar/core/model/clock'
-import type { ServiceName } from '@boxcar/core/model/ids'
+import { after, type Clock, elapsed, type Instant } from '@boxcar/core/model/clock'
+import { byId, parseServiceName, type ServiceName } from '@boxcar/core/model/ids'
 import { World } from '@boxcar/core/model/world'
-import type { Question } from '@boxcar/core/plan/draft'
-import { Memory, resolutionKey } from '@boxcar/core/plan/memory'
+import { Memory } from '@boxcar/core/plan/memory'
 import { type Plan, plan } from '@boxcar/core/plan/plan'
 import { commitAll } from '@boxcar/store/commit'
 import type { Term } from '@boxcar/store/election'
 import type { EventWriter } from '@boxcar/store/events'
+import { leaders } from '@boxcar/store/keys'
 import type { Mirror } from '@boxcar/store/mirror'
-import { compareRevisions, type Revision, type Store } from '@boxcar/store/store'
+import { type CommitOutcome, compareRevisions, type Revision, type Store } from '@boxcar/store/store'
 import type { Logger } from 'pino'
 import type { Agents } from './agents.ts'
 import { followed, worldChange } from './feed.ts'
+import { Questions } from './questions.ts'
 import { groupsOf } from './transactions.ts'
 import { Wake } from './wake.ts'
 import { type Watching, Watchman } from './watchman.ts'
@@ -33,7 +34,12 @@ export interface SchedulerDeps {
 const idleMs = 1000
 /** Changes that come together are planned together. */
 const gatherMs = 15
-const catchUpMs = 3000
+/** A large plan is committed in parts of so many services' writes, with a sign of life between. */
+const groupsAtOnce = 500
+/** A store that is full or away, and a plan that fails, are tried again after so long, and later each time. */
+const slowRetryMs = 1000
+const mostRetryMs = 5000
+const askAgainMs = 200
 
 /** Leads for one term; returns when the term is over or the signal is aborted. */
 export async function lead(term: Term, deps: SchedulerDeps, signal: AbortSignal): Promise<void> {
@@ -50,6 +56,7 @@ export async function lead(term: Term, deps: SchedulerDeps, signal: AbortSignal)
       await clock.sleep(gatherMs, over)
       if (over.aborted) break
       term.progress()
+      office.noticeTrouble()
       if (!term.isHeld()) continue
       await office.turn()
     }
@@ -67,14 +74,23 @@ class Office {
   readonly #world = new World()
   readonly #memory = new Memory()
   readonly #watchman: Watchman
-  readonly #asking = new Map<string, Instant>()
+  readonly #questions: Questions
+  /** Plans that were not committed, and when they are made again. */
+  readonly #again = new Map<ServiceName, { readonly at: Instant; readonly times: number }>()
+  /** What was written must be seen before more is planned, or it would be done twice; 'unknown': ask the store first. */
+  #mustSee: Revision | 'unknown' | undefined
   #wasInTrouble = false
   #toldHeld: string | undefined
+  #toldUnreadable = ''
 
   constructor(term: Term, deps: SchedulerDeps) {
     this.#term = term
     this.#deps = deps
     this.#watchman = new Watchman(deps.clock, deps.agents, () => this.wake.ring())
+    this.#questions = new Questions(deps.clock, deps.agents, this.#memory, service => {
+      this.#world.dirty.add(service)
+      this.wake.ring()
+    })
   }
 
   /** Fills the world from the mirror and keeps it fed; call what it returns to stop. */
@@ -101,69 +117,119 @@ class Office {
 
   async turn(): Promise<void> {
     const { clock } = this.#deps
-    this.#noticeTrouble()
     const watching = this.#watchman.look(this.#world)
     this.#tellHeld(watching)
-    const since = this.#world.revision
-    const planned = plan(this.#world, this.#memory, { term: this.#term.id, wall: clock.wall() }, clock.now())
-    for (const question of planned.questions) this.#ask(question)
-    await this.#commit(planned, since)
+    if (await this.#seesOwnWrites()) {
+      const retried = this.#comeBackTo()
+      const since = this.#world.revision
+      const policy = { term: this.#term.id, wall: clock.wall(), unreadable: this.#unreadable() }
+      const planned = plan(this.#world, this.#memory, policy, clock.now())
+      for (const question of planned.questions) this.#questions.ask(question, this.#world)
+      for (const { service, error } of planned.broken) {
+        this.#deps.log.error({ err: error, service }, 'a service cannot be planned: this is a bug')
+        this.#retry(service, slowRetryMs)
+      }
+      const busy = new Set([...planned.services, ...planned.broken].map(it => it.service))
+      for (const service of retried) if (!busy.has(service)) this.#again.delete(service)
+      await this.#commit(planned, since)
+    }
     this.#wakeInTime(watching)
   }
 
-  async #commit(planned: Plan, since: Revision): Promise<void> {
-    const { store, mirror, events, clock, log } = this.#deps
-    if (planned.services.length === 0) return
-    const began = clock.now()
-    const context = { events, term: this.#term.id, since }
-    const groups = planned.services.flatMap(service => groupsOf(service, context))
-    const results = await commitAll(store, groups, { always: [this.#term.guard], inFlight: 16 })
-    let newest = since
-    const again = new Set<ServiceName>()
-    for (const { tag, outcome } of results) {
-      if (outcome.kind === 'committed') {
-        if (compareRevisions(outcome.revision, newest) > 0) newest = outcome.revision
-      } else {
-        again.add(tag)
-        log.info({ service: tag, outcome }, 'a plan was not committed and is made again')
+  /** After a doubtful commit the store is asked how far it is, and nothing is planned until the mirror is there too. */
+  async #seesOwnWrites(): Promise<boolean> {
+    const { store, mirror } = this.#deps
+    if (this.#mustSee === 'unknown') {
+      try {
+        this.#mustSee = (await store.list(leaders)).revision
+      } catch {
+        return false
       }
     }
-    log.debug(
-      {
-        since,
-        services: planned.services.length,
-        groups: groups.length,
-        newest,
-        ms: elapsed(began, clock.now()),
-      },
-      'planned',
-    )
-    // The next plan must see what this one did, or it would do it twice.
-    await mirror.reached(newest, AbortSignal.any([this.#term.signal, timeout(clock, catchUpMs)]))
-    for (const service of again) this.#world.dirty.add(service)
-    if (again.size === 0) return
-    await events.check()
-    this.wake.ring()
+    if (this.#mustSee !== undefined && compareRevisions(mirror.revision, this.#mustSee) < 0) return false
+    this.#mustSee = undefined
+    return true
   }
 
-  /** Asks one host for a digest; the answer wakes the loop. */
-  #ask({ service, uid, generation, image }: Question): void {
-    const key = resolutionKey(service, uid, generation)
-    if (this.#asking.has(key)) return
-    const host = [...this.#world.hosts.values()].find(
-      h => h.health === 'alive' && h.presence !== undefined && h.record?.engine.state === 'up',
+  async #commit(planned: Plan, since: Revision): Promise<void> {
+    const { store, events, clock, log } = this.#deps
+    const began = clock.now()
+    const groups = planned.services.flatMap(service =>
+      groupsOf(service, { events, term: this.#term.id, since }),
     )
-    if (host?.record === undefined) return
-    this.#asking.set(key, this.#deps.clock.now())
-    void this.#deps.agents.resolve(host.record, image).then(answer => {
-      this.#asking.delete(key)
-      this.#memory.resolutions.set(key, answer)
-      this.#world.dirty.add(service)
-      this.wake.ring()
-    })
+    for (let from = 0; from < groups.length; from += groupsAtOnce) {
+      const some = groups.slice(from, from + groupsAtOnce)
+      for (const { tag, outcome } of await commitAll(store, some, {
+        always: [this.#term.guard],
+        inFlight: 16,
+      }))
+        this.#note(tag, outcome)
+      this.#term.progress()
+    }
+    if (groups.length > 0)
+      log.debug({ since, groups: groups.length, ms: elapsed(began, clock.now()) }, 'planned')
   }
 
-  #noticeTrouble(): void {
+  #note(service: ServiceName, outcome: CommitOutcome): void {
+    const { events, log } = this.#deps
+    if (outcome.kind === 'committed') {
+      this.#again.delete(service)
+      const newest = this.#mustSee
+      if (newest === undefined || (newest !== 'unknown' && compareRevisions(outcome.revision, newest) > 0))
+        this.#mustSee = outcome.revision
+      return
+    }
+    log.info({ service, outcome }, 'a plan was not committed and is made again')
+    if (outcome.kind === 'unknown') this.#mustSee = 'unknown'
+    if (outcome.kind === 'stale') void events.check()
+    // What was planned from is simply older than what stands: try at once. Anything else needs time to pass.
+    this.#retry(service, outcome.kind === 'stale' ? 0 : slowRetryMs)
+  }
+
+  /** Makes a plan again, later each time. */
+  #retry(service: ServiceName, leastMs: number): void {
+    const times = (this.#again.get(service)?.times ?? 0) + 1
+    const delayMs = Math.max(leastMs, times < 3 ? 0 : Math.min(gatherMs * 2 ** times, mostRetryMs))
+    this.#again.set(service, { at: after(this.#deps.clock.now(), delayMs), times })
+  }
+
+  /** Marks what is due again; it stays counted until it is committed or nothing is left to do. */
+  #comeBackTo(): readonly ServiceName[] {
+    const now = this.#deps.clock.now()
+    const due: ServiceName[] = []
+    for (const [service, { at, times }] of this.#again) {
+      if (at > now) this.#world.dirty.delete(service)
+      else {
+        due.push(service)
+        this.#world.dirty.add(service)
+        this.#again.set(service, { at: after(now, mostRetryMs), times })
+      }
+    }
+    return due
+  }
+
+  /** Services that a record of which cannot be read belongs to; said once, and again when it changes. */
+  #unreadable(): ReadonlySet<ServiceName> {
+    const { mirror, store, events, log } = this.#deps
+    if (mirror.unreadable.size === 0) return nobody
+    const services = new Set<ServiceName>()
+    for (const key of mirror.unreadable.keys()) {
+      const service = serviceOfKey(key)
+      if (service !== undefined) services.add(service)
+    }
+    const told = [...services].sort(byId).join(', ')
+    if (told !== this.#toldUnreadable && told !== '') {
+      const message = `these services are left as they are, since a record of theirs cannot be read: ${told}`
+      log.error({ services: told }, 'records cannot be read; perhaps a newer version wrote them')
+      const event = { kind: 'unreadable', level: 'error' as const, message, term: this.#term.id }
+      void store.commit({ guards: [this.#term.guard], writes: [events.write(event)] })
+    }
+    this.#toldUnreadable = told
+    return services
+  }
+
+  /** What the store says of leases just after it was away is not believed for a while. */
+  noticeTrouble(): void {
     const trouble = this.#deps.mirror.trouble() !== undefined
     if (this.#wasInTrouble && !trouble) this.#watchman.storeIsBack()
     this.#wasInTrouble = trouble
@@ -184,6 +250,8 @@ class Office {
     const now = this.#deps.clock.now()
     let soonest = nextLookMs ?? idleMs
     for (const at of this.#memory.wakeAt.values()) soonest = Math.min(soonest, at - now)
+    for (const { at } of this.#again.values()) soonest = Math.min(soonest, at - now)
+    if (this.#mustSee === 'unknown') soonest = Math.min(soonest, askAgainMs)
     this.wake.setLimit(Math.max(soonest, 1))
   }
 }
@@ -194,9 +262,13 @@ const heldWords: Readonly<Record<string, string>> = {
   'all-suspect': 'no host is seen alive',
 }
 
-/** Aborted after so many milliseconds of the passed clock. */
-function timeout(clock: Clock, ms: number): AbortSignal {
-  const controller = new AbortController()
-  void clock.sleep(ms, controller.signal).then(() => controller.abort())
-  return controller.signal
+const nobody: ReadonlySet<ServiceName> = new Set()
+
+/** Collections by which a service is planned; their keys hold its name, after the host where they are a host's. */
+const planned = new Set(['specs', 'generations', 'rollouts', 'routes'])
+
+function serviceOfKey(key: string): ServiceName | undefined {
+  const [collection = '', ...parts] = key.split('/')
+  if (planned.has(collection)) return parseServiceName(parts.slice(0, 2).join('/'))
+  return collection === 'placements' ? parseServiceName(parts.slice(1, 3).join('/')) : undefined
 }

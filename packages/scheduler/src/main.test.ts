@@ -2,6 +2,7 @@
 import type { Clock } from '@boxcar/core/model/clock'
 import { type GenerationNumber, type HostId, type ServiceName, serviceName } from '@boxcar/core/model/ids'
 import { templateText } from '@boxcar/core/model/spec'
+import type { Resolution } from '@boxcar/core/rollout/rollout'
 import { put, remove } from '@boxcar/store/collection'
 import { EventWriter } from '@boxcar/store/events'
 import * as keys from '@boxcar/store/keys'
@@ -30,6 +31,8 @@ beforeEach(async () => {
   etcd = new MemoryEtcd(clock)
   people = etcd.connect({ cluster: 'c' })
   answering = new Set(['h1', 'h2', 'h3'])
+  questions = []
+  resolves = (_, image) => ({ kind: 'resolved', image: `${image}@sha256:d` })
 })
 afterEach(async () => {
   const stopped = Promise.all(ending.splice(0).map(stop => stop()))
@@ -37,9 +40,16 @@ afterEach(async () => {
   await stopped
 })
 
+/** What hosts say to the question for a digest, and every question so far. */
+let resolves: (host: string, image: string) => Resolution
+let questions: string[]
+
 const agents: Agents = {
   isAlive: host => Promise.resolve(answering.has(host.id)),
-  resolve: (_, image) => Promise.resolve({ kind: 'resolved', image: `${image}@sha256:d` }),
+  resolve: (host, image) => {
+    questions.push(host.id)
+    return Promise.resolve(resolves(host.id, image))
+  },
 }
 
 function candidate(seed: number): { readonly scheduler: RunningScheduler; readonly store: MemoryStore } {
@@ -192,4 +202,77 @@ test('a leader that the store no longer hears stops, the next one goes on within
     e => e.value.slot > 0 && e.value.term === old,
   )
   expect(late).toEqual([])
+})
+
+test('a spec that cannot be read is left alone, and holds up nobody', async () => {
+  candidate(1)
+  await write(...host('h1'), ...service(web, 2))
+  await until(hasPlaced(2), 3000)
+  const spec = (await people.get(keys.specs, web))?.value
+  await write(put(keys.specs, web, { ...spec, text: { ...spec?.text, newerField: true } } as never))
+  await write(...service(serviceName('shop', 'zeta'), 1))
+  await until(hasPlaced(3), 3000)
+  await clock.advance(5000)
+  expect(await placed()).toHaveLength(3)
+  const told = (await people.list(keys.events)).entries.filter(e => e.value.kind === 'unreadable')
+  expect(told).toHaveLength(1)
+})
+
+test('a full store is asked again with patience, and all is done soon after it takes writes', async () => {
+  const { store } = candidate(1)
+  let commits = 0
+  const commit = store.commit.bind(store)
+  store.commit = transaction => {
+    commits++
+    return commit(transaction)
+  }
+  await write(...host('h1'), ...host('h2'))
+  await clock.advance(3000)
+  await write(...service(web, 2))
+  etcd.full = true
+  commits = 0
+  await clock.advance(20_000)
+  expect(commits).toBeLessThan(30)
+  etcd.full = false
+  const tookMs = await until(hasPlaced(2), 15_000)
+  expect(tookMs).toBeLessThan(10_500)
+})
+
+test('a write whose answer was lost is not made twice, however late the news of it comes', async () => {
+  const { store } = candidate(1)
+  await write(...host('h1'), ...host('h2'))
+  await clock.advance(3000)
+  store.faults.holdWatches()
+  store.faults.loseAnswers(1)
+  const seen: string[] = []
+  etcd.observe(({ events }) => {
+    for (const event of events)
+      if (event.kind === 'put' && event.entry.key.startsWith('placements/')) seen.push(event.entry.key)
+  })
+  await write(...service(web, 2))
+  store.faults.releaseWatches()
+  await clock.advance(60)
+  store.faults.holdWatches()
+  await clock.advance(4000)
+  store.faults.releaseWatches()
+  await until(hasPlaced(2), 5000)
+  await clock.advance(5000)
+  expect(seen).toHaveLength(2)
+})
+
+test('hosts are asked for a digest with patience and in turns; one that cannot find it is not believed alone', async () => {
+  candidate(1)
+  await write(...host('h1'), ...host('h2'), ...host('h3'))
+  await clock.advance(3000)
+  resolves = () => ({ kind: 'failed', reason: 'the registry does not answer', permanent: false })
+  await write(...service(web, 1))
+  await clock.advance(10_000)
+  expect(questions.length).toBeGreaterThan(1)
+  expect(questions.length).toBeLessThan(6)
+  expect(new Set(questions).size).toBeGreaterThan(1)
+  resolves = (asked, image) =>
+    asked === 'h2'
+      ? { kind: 'failed', reason: 'denied', permanent: true }
+      : { kind: 'resolved', image: `${image}@sha256:d` }
+  await until(hasPlaced(1), 40_000)
 })

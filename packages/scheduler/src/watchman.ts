@@ -105,6 +105,8 @@ export class Watchman {
         ? { because: decision.because, hosts: left.map(c => c.host) }
         : undefined
     const someUndecided = [...this.#absences.keys()].some(id => world.hosts.get(id)?.health === 'suspect')
+    // A host that stays dead must not keep the brake pulled, nor keep it from being pulled again.
+    if (!someUndecided) this.#pulledAt = undefined
     return { held, nextLookMs: someUndecided ? Math.min(askEveryMs, graceMs / 5) : undefined }
   }
 

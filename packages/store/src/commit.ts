@@ -15,7 +15,7 @@ export interface Group<Tag> {
 
 export interface GroupOutcome<Tag> {
   readonly tag: Tag
-  /** That of the transaction it went with: 'stale' does not tell whose guard no longer held. */
+  /** That of its transaction; where one of several groups was stale, each was tried again by itself. */
   readonly outcome: CommitOutcome
 }
 
@@ -38,17 +38,24 @@ export async function commitAll<Tag>(
 ): Promise<readonly GroupOutcome<Tag>[]> {
   assertDistinctKeys(groups)
   const outcomes = new Array<CommitOutcome>(groups.length)
-  const batches = pack(groups, always)
-  let next = 0
   let silence: string | undefined
-  const worker = async (): Promise<void> => {
-    for (let batch = batches[next++]; batch !== undefined; batch = batches[next++]) {
-      const outcome = await commitBatch(store, batch, silence)
-      if (outcome.kind === 'unknown') silence ??= outcome.reason
-      for (const index of batch.groups) outcomes[index] = outcome
+  /** Sends the batches, several under way at once; gives the groups that a stale neighbour may have held up. */
+  const send = async (batches: readonly Batch[]): Promise<readonly number[]> => {
+    const heldUp: number[] = []
+    let next = 0
+    const worker = async (): Promise<void> => {
+      for (let batch = batches[next++]; batch !== undefined; batch = batches[next++]) {
+        const outcome = await commitBatch(store, batch, silence)
+        if (outcome.kind === 'unknown') silence ??= outcome.reason
+        for (const index of batch.groups) outcomes[index] = outcome
+        if (outcome.kind === 'stale' && batch.groups.length > 1) heldUp.push(...batch.groups)
+      }
     }
+    await Promise.all(Array.from({ length: Math.min(inFlight, batches.length) }, worker))
+    return heldUp
   }
-  await Promise.all(Array.from({ length: Math.min(inFlight, batches.length) }, worker))
+  const heldUp = await send(pack(groups, always))
+  await send(heldUp.flatMap(index => packOne(groups, index, always)))
   return groups.map(({ tag }, i) => ({ tag, outcome: outcomes[i] ?? { kind: 'too-large' } }))
 }
 
@@ -83,6 +90,16 @@ function pack(groups: readonly Group<unknown>[], always: readonly Guard[]): read
   })
   if (open.groups.length > 0) batches.push(open)
   return batches
+}
+
+function packOne(
+  groups: readonly Group<unknown>[],
+  index: number,
+  always: readonly Guard[],
+): readonly Batch[] {
+  const group = groups[index]
+  const batch = emptyBatch(always)
+  return group !== undefined && addTo(batch, group, index) ? [batch] : []
 }
 
 function emptyBatch(always: readonly Guard[]): Batch {

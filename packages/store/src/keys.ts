@@ -112,7 +112,7 @@ export type ClusterRecord = z.infer<typeof clusterRecord>
 export const leaderRecord = z.looseObject({ address: z.string(), token: z.string() })
 export type LeaderRecord = z.infer<typeof leaderRecord>
 
-/** A server that answers; servers find each other and people see them. */
+/** Whose an address is. */
 export const claimRecord = z.looseObject({ service: z.string(), uid: z.string() })
 const idempotencyRecord = z.looseObject({
   print: z.string(),

@@ -46,8 +46,8 @@ export function advanceRollout(service: ServiceDraft): Rollout {
     if (intent !== undefined) service.add({ kind: 'intent-done', id: intent.id })
     const due = intent?.uid === spec.uid ? intent : undefined
     const next = advance(rollout, { ...seen, intent: due }, policy)
-    if (rollout.now.phase === 'resolving' && next.rollout.now.phase !== 'resolving')
-      draft.memory.resolutions.delete(resolutionKey(view.name, rollout.uid, rollout.now.next))
+    if (rollout.now.phase === 'resolving' && next.rollout.now.phase === 'reverted')
+      draft.memory.resolutions.delete(resolutionKey(view.name, rollout.uid, rollout.now.next)) // another attempt asks anew
     for (const line of next.story) service.tell({ ...line, generation: liveOrNext(next.rollout) })
     if (next.rollout === rollout && intent === undefined) break
     rollout = next.rollout
