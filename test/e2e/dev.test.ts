@@ -1,0 +1,130 @@
+/** `boxcar dev`, as a person uses it: the tour of the README, and nothing left after Ctrl-C. */
+
+import { readFileSync } from 'node:fs'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { tryRun } from '@boxcar/cli/machine/command'
+import { type Machine, startMachine } from '@boxcar/cli/machine/machine'
+import { type OwnedProcess, startProcess } from '@boxcar/cli/machine/process'
+import { residue } from '@boxcar/cli/machine/residue'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { now } from '../lab/load.ts'
+import { until } from '../lab/until.ts'
+import { figure } from '../lab/web.ts'
+
+const program = join(import.meta.dirname, '../../packages/cli/src/main.ts')
+
+let dir: string
+let dev: OwnedProcess | undefined
+let machine: Machine | undefined
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'boxcar-test-'))
+})
+afterEach(async () => {
+  await dev?.stop(60_000)
+  dev = undefined
+  await machine?.stop()
+  machine = undefined
+  await rm(dir, { recursive: true, force: true })
+})
+
+const folders = async () => (await readdir(tmpdir())).filter(name => name.startsWith('boxcar-dev-')).sort()
+
+interface Running {
+  readonly server: string
+  readonly route: string
+  readonly nextImage: string
+  readonly output: () => string
+}
+
+/** Starts it, and reads from what it prints where things are. */
+async function startDev(args: readonly string[], enter: readonly string[] = []): Promise<Running> {
+  const logFile = join(dir, 'dev.log')
+  const output = () => readFileSync(logFile, 'utf8')
+  dev = await startProcess({
+    name: 'boxcar dev',
+    argv: [...enter, process.execPath, program, 'dev', ...args],
+    logFile,
+  })
+  await until(
+    () => {
+      if (dev?.end !== undefined) throw new Error(`it ended:\n${output()}`)
+      return output()
+    },
+    text => text.includes('Ctrl-C takes all of it away.'),
+    { timeoutMs: 120_000, everyMs: 100, what: 'the tour printed' },
+  )
+  const find = (pattern: RegExp): string => {
+    const found = pattern.exec(output())?.[1]
+    if (found === undefined) throw new Error(`${pattern} is not in:\n${output()}`)
+    return found
+  }
+  return {
+    server: find(/API\s+(http:\/\/\S+)/),
+    route: find(/Open\s+(http:\/\/\S+)/),
+    nextImage: find(/--image (\S+)/),
+    output,
+  }
+}
+
+const boxcar = (running: Running, args: readonly string[], enter: readonly string[] = []) =>
+  tryRun([...enter, process.execPath, program, ...args], {
+    timeoutMs: 90_000,
+    env: { ...process.env, BOXCAR_SERVER: running.server, NO_COLOR: '1' },
+  })
+
+const curl = async (url: string, enter: readonly string[] = []): Promise<string> => {
+  const script = 'fetch(process.argv[1]).then(r => r.text()).then(t => process.stdout.write(t))'
+  return (await tryRun([...enter, process.execPath, '-e', script, url])).stdout
+}
+
+async function tour(running: Running, enter: readonly string[] = []): Promise<void> {
+  const status = await boxcar(running, ['status'], enter)
+  expect(status).toMatchObject({ status: 0 })
+  expect(status.stdout).toContain('hello')
+  const first = await curl(running.route, enter)
+  const deployed = await boxcar(
+    running,
+    ['deploy', '-f', 'examples/hello.yaml', '--image', running.nextImage, '--yes'],
+    enter,
+  )
+  expect(deployed.stderr + deployed.stdout).toContain('2')
+  expect(deployed.status).toBe(0)
+  const second = await curl(running.route, enter)
+  expect(second).not.toBe(first)
+  expect((await boxcar(running, ['undo', 'hello'], enter)).status).toBe(0)
+  const version = (page: string) => /version\s+(\S+)/i.exec(page)?.[1]
+  expect(version(second)).not.toBe(version(first))
+  expect(version(await curl(running.route, enter))).toBe(version(first))
+}
+
+/** Ctrl-C, as a terminal sends it. */
+async function interrupt(): Promise<void> {
+  const ended = dev?.exited
+  if (dev !== undefined) process.kill(dev.pid, 'SIGINT')
+  await ended
+}
+
+test('as root: three hosts in namespaces, the tour, and nothing left after Ctrl-C', async () => {
+  const before = await folders()
+  const began = now()
+  const running = await startDev([])
+  figure(`dev: up with its sample in ${((now() - began) / 1000).toFixed(1)} s`)
+  await tour(running)
+  const stopping = now()
+  await interrupt()
+  figure(`dev: gone ${((now() - stopping) / 1000).toFixed(1)} s after Ctrl-C`)
+  expect(await residue()).toEqual([])
+  expect(await folders()).toEqual(before)
+})
+
+test('with --engine: three logical hosts on one engine, the tour, and nothing left after Ctrl-C', async () => {
+  machine = await startMachine({ hosts: 1, dir: join(dir, 'machine') })
+  const [host] = machine.hosts
+  if (host === undefined) throw new Error('the machine has no host')
+  const running = await startDev(['--engine', host.dockerSocket], host.enter)
+  await tour(running, host.enter)
+  await interrupt()
+  expect((await host.docker(['ps', '-aq'])).trim()).toBe('')
+})
