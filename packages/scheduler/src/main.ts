@@ -1,7 +1,8 @@
 /** Puts a scheduler candidate together: campaigns for ever, leads while elected. */
 import type { Chance } from '@boxcar/core/model/clock'
 import { campaign, type Term } from '@boxcar/store/election'
-import { lead, type SchedulerDeps } from './loop.ts'
+import { lead } from './loop.ts'
+import type { SchedulerDeps } from './office.ts'
 
 export interface CandidateDeps extends SchedulerDeps {
   readonly chance: Chance

@@ -1,0 +1,222 @@
+/**
+ * One leader's term in office: its world, its memory, and one turn of the loop: look at everything, decide purely, act once.
+ */
+import { type Clock, elapsed } from '@boxcar/core/model/clock'
+import { byId, parseServiceName, type ServiceName } from '@boxcar/core/model/ids'
+import { World } from '@boxcar/core/model/world'
+import { Memory } from '@boxcar/core/plan/memory'
+import { type Plan, plan } from '@boxcar/core/plan/plan'
+import { commitAll } from '@boxcar/store/commit'
+import type { Term } from '@boxcar/store/election'
+import type { EventWriter } from '@boxcar/store/events'
+import { leaders } from '@boxcar/store/keys'
+import type { Mirror } from '@boxcar/store/mirror'
+import { type CommitOutcome, compareRevisions, type Revision, type Store } from '@boxcar/store/store'
+import type { Logger } from 'pino'
+import type { Agents } from './agents.ts'
+import { followed, worldChange } from './feed.ts'
+import { Questions } from './questions.ts'
+import { Retries } from './retries.ts'
+import { groupsOf } from './transactions.ts'
+import { Wake } from './wake.ts'
+import { type Watching, Watchman } from './watchman.ts'
+
+export interface SchedulerDeps {
+  readonly store: Store
+  readonly mirror: Mirror
+  readonly events: EventWriter
+  readonly agents: Agents
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** A large plan is committed in parts of so many services' writes, with a sign of life between. */
+const groupsAtOnce = 500
+/** A store that is full or away, and a plan that fails, are tried again after so long at least. */
+const slowRetryMs = 1000
+const askAgainMs = 200
+
+/** One leader's term in office: its world, its memory, and one turn of the loop. */
+export class Office {
+  readonly wake = new Wake()
+  readonly #term: Term
+  readonly #deps: SchedulerDeps
+  readonly #world = new World()
+  readonly #memory = new Memory()
+  readonly #watchman: Watchman
+  readonly #questions: Questions
+  readonly #retries: Retries
+  /** What was written must be seen before more is planned, or it would be done twice; 'unknown': ask the store first. */
+  #mustSee: Revision | 'unknown' | undefined
+  #wasInTrouble = false
+  #toldHeld: string | undefined
+  #toldUnreadable = ''
+
+  constructor(term: Term, deps: SchedulerDeps) {
+    this.#term = term
+    this.#deps = deps
+    this.#retries = new Retries(deps.clock)
+    this.#watchman = new Watchman(deps.clock, deps.agents, () => this.wake.ring())
+    this.#questions = new Questions(deps.clock, deps.agents, this.#memory, service => {
+      this.#world.dirty.add(service)
+      this.wake.ring()
+    })
+  }
+
+  /** Fills the world from the mirror and keeps it fed; call what it returns to stop. */
+  takeWorld(): () => void {
+    const { mirror, clock } = this.#deps
+    const now = clock.now()
+    for (const collection of followed)
+      for (const entry of mirror.of(collection).values()) {
+        const change = worldChange({ kind: 'put', collection, entry })
+        if (change !== undefined) this.#world.apply(change, now)
+      }
+    this.#world.revision = mirror.revision
+    this.wake.ring() // a new leader acts at once
+    return mirror.onChange((changes, revision) => {
+      const at = clock.now()
+      for (const change of changes) {
+        const translated = worldChange(change)
+        if (translated !== undefined) this.#world.apply(translated, at)
+      }
+      this.#world.revision = revision
+      this.wake.ring()
+    })
+  }
+
+  async turn(): Promise<void> {
+    const { clock } = this.#deps
+    const watching = this.#watchman.look(this.#world)
+    this.#tellHeld(watching)
+    if (await this.#seesOwnWrites()) {
+      const retried = this.#retries.take(this.#world.dirty)
+      const since = this.#world.revision
+      const policy = { term: this.#term.id, wall: clock.wall(), unreadable: this.#unreadable() }
+      const planned = plan(this.#world, this.#memory, policy, clock.now())
+      for (const question of planned.questions) this.#questions.ask(question, this.#world)
+      for (const { service, error } of planned.broken) {
+        this.#deps.log.error({ err: error, service }, 'a service cannot be planned: this is a bug')
+        this.#retries.failed(service, slowRetryMs)
+      }
+      const busy = new Set([...planned.services, ...planned.broken].map(it => it.service))
+      for (const service of retried) if (!busy.has(service)) this.#retries.done(service)
+      await this.#commit(planned, since)
+    }
+    this.#wakeInTime(watching)
+  }
+
+  /** After a doubtful commit the store is asked how far it is, and nothing is planned until the mirror is there too. */
+  async #seesOwnWrites(): Promise<boolean> {
+    const { store, mirror } = this.#deps
+    if (this.#mustSee === 'unknown') {
+      try {
+        this.#mustSee = (await store.list(leaders)).revision
+      } catch {
+        return false
+      }
+    }
+    if (this.#mustSee !== undefined && compareRevisions(mirror.revision, this.#mustSee) < 0) return false
+    this.#mustSee = undefined
+    return true
+  }
+
+  async #commit(planned: Plan, since: Revision): Promise<void> {
+    const { store, events, clock, log } = this.#deps
+    const began = clock.now()
+    const groups = planned.services.flatMap(service =>
+      groupsOf(service, { events, term: this.#term.id, since }),
+    )
+    for (let from = 0; from < groups.length; from += groupsAtOnce) {
+      const some = groups.slice(from, from + groupsAtOnce)
+      for (const { tag, outcome } of await commitAll(store, some, {
+        always: [this.#term.guard],
+        inFlight: 16,
+      }))
+        this.#note(tag, outcome)
+      this.#term.progress()
+    }
+    if (groups.length > 0)
+      log.debug({ since, groups: groups.length, ms: elapsed(began, clock.now()) }, 'planned')
+  }
+
+  #note(service: ServiceName, outcome: CommitOutcome): void {
+    const { events, log } = this.#deps
+    if (outcome.kind === 'committed') {
+      this.#retries.done(service)
+      const newest = this.#mustSee
+      if (newest === undefined || (newest !== 'unknown' && compareRevisions(outcome.revision, newest) > 0))
+        this.#mustSee = outcome.revision
+      return
+    }
+    log.info({ service, outcome }, 'a plan was not committed and is made again')
+    if (outcome.kind === 'unknown') this.#mustSee = 'unknown'
+    if (outcome.kind === 'stale') void events.check()
+    // What was planned from is simply older than what stands: try at once. Anything else needs time to pass.
+    this.#retries.failed(service, outcome.kind === 'stale' ? 0 : slowRetryMs)
+  }
+
+  /** Services that a record of which cannot be read belongs to; said once, and again when it changes. */
+  #unreadable(): ReadonlySet<ServiceName> {
+    const { mirror, store, events, log } = this.#deps
+    if (mirror.unreadable.size === 0) return nobody
+    const services = new Set<ServiceName>()
+    for (const key of mirror.unreadable.keys()) {
+      const service = serviceOfKey(key)
+      if (service !== undefined) services.add(service)
+    }
+    const told = [...services].sort(byId).join(', ')
+    if (told !== this.#toldUnreadable && told !== '') {
+      const message = `these services are left as they are, since a record of theirs cannot be read: ${told}`
+      log.error({ services: told }, 'records cannot be read; perhaps a newer version wrote them')
+      const event = { kind: 'unreadable', level: 'error' as const, message, term: this.#term.id }
+      void store.commit({ guards: [this.#term.guard], writes: [events.write(event)] })
+    }
+    this.#toldUnreadable = told
+    return services
+  }
+
+  /** What the store says of leases just after it was away is not believed for a while. */
+  noticeTrouble(): void {
+    const trouble = this.#deps.mirror.trouble() !== undefined
+    if (this.#wasInTrouble && !trouble) this.#watchman.storeIsBack()
+    this.#wasInTrouble = trouble
+  }
+
+  #tellHeld({ held }: Watching): void {
+    const print = held === undefined ? undefined : `${held.because}: ${held.hosts.join(', ')}`
+    if (print === this.#toldHeld) return
+    this.#toldHeld = print
+    if (held === undefined) return
+    const { store, events } = this.#deps
+    const message = `evictions wait (${heldWords[held.because] ?? held.because}); hosts: ${held.hosts.join(', ')}`
+    const event = { kind: 'brake', level: 'warning' as const, message, term: this.#term.id }
+    void store.commit({ guards: [this.#term.guard], writes: [events.write(event)] })
+  }
+
+  #wakeInTime({ nextLookMs }: Watching): void {
+    const now = this.#deps.clock.now()
+    let soonest: number = nextLookMs ?? Number.POSITIVE_INFINITY
+    for (const at of this.#memory.wakeAt.values()) soonest = Math.min(soonest, at - now)
+    soonest = Math.min(soonest, this.#retries.nextAt - now)
+    if (this.#mustSee === 'unknown') soonest = Math.min(soonest, askAgainMs)
+    this.wake.setLimit(Math.max(soonest, 1))
+  }
+}
+
+const heldWords: Readonly<Record<string, string>> = {
+  'many-vanished': 'many hosts vanished together',
+  'store-was-away': 'the store was away',
+  'all-suspect': 'no host is seen alive',
+}
+
+const nobody: ReadonlySet<ServiceName> = new Set()
+
+/** Collections by which a service is planned; their keys hold its name, after the host where they are a host's. */
+const planned = new Set(['specs', 'generations', 'rollouts', 'routes'])
+
+function serviceOfKey(key: string): ServiceName | undefined {
+  const [collection = '', ...parts] = key.split('/')
+  if (planned.has(collection)) return parseServiceName(parts.slice(0, 2).join('/'))
+  return collection === 'placements' ? parseServiceName(parts.slice(1, 3).join('/')) : undefined
+}
