@@ -20,8 +20,6 @@ export type InstanceState = z.infer<typeof instanceState>
 export const report = z.looseObject({
   instance: z.string().transform(s => s as InstanceId),
   uid: z.string(),
-  /** The create revision of the placement that it tells of; an earlier placement of the same name is another one. */
-  placement: z.string().optional(),
   state: instanceState,
   /** In one sentence, for people: why it is in this state. */
   reason: z.string().optional(),
@@ -38,5 +36,7 @@ export const report = z.looseObject({
   container: z.string().optional(),
   /** When the state was entered, by the host's wall clock; for people. */
   since: z.number(),
+  /** The create revision of the placement that it tells of; an earlier placement of the same name is another one. */
+  placement: z.string().optional(),
 })
 export type Report = z.infer<typeof report>
