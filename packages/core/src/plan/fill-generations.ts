@@ -22,8 +22,8 @@ export type Leaving = ReadonlyMap<string, Leaver>
 
 /** An engine that is down for so long gives its instances away. */
 const engineDownMs = 15_000
-/** Restarts in place before another host is tried, where the generation is fine elsewhere. */
-const restartsBeforeMove = 5
+/** Attempts on one host before another is tried, where the generation is fine elsewhere; a start that failed is one, too. */
+const attemptsBeforeMove = 5
 
 export function fillGenerations(service: ServiceDraft, rollout: Rollout): { readonly leaving: Leaving } {
   const { view, draft } = service
@@ -114,7 +114,7 @@ function whyMove(
   if (downMs > 0) service.wakeIn(engineDownMs - downMs + 1)
   const report = host?.reports.get(placement.instance)?.value
   const fineElsewhere = all.some(other => other.ready && other.placement.host !== placement.host)
-  if (ready || !fineElsewhere || report?.state !== 'backoff' || report.restarts < restartsBeforeMove)
+  if (ready || !fineElsewhere || report?.state !== 'backoff' || report.attempt < attemptsBeforeMove)
     return undefined
   memory.avoid(service.view.name, placement.host, now)
   return 'failing'

@@ -127,7 +127,7 @@ test('capacity, ports, slots and shares hold at every step; all comes to rest as
       for (let i = 0; i < 4; i++) {
         for (const host of stage.world.hosts.values())
           for (const { value } of host.placements.values())
-            if (value.desired === 'run') stage.report(host.id, value.instance, 'ready', value.uid)
+            if (value.desired === 'run') stage.report(host.id, value.instance, 'ready', { uid: value.uid })
         stage.settle()
         stage.advance(700_000)
       }

@@ -181,7 +181,7 @@ test('a report of an earlier placement of the same name confirms nothing', () =>
   stage.put(web({ replicas: 1 }), 1)
   stage.settle()
   const host = stage.running()[0]?.split('@')[1] ?? ''
-  stage.report(host, 'shop/web/1/0', 'ready', 'u1', 'another')
+  stage.report(host, 'shop/web/1/0', 'ready', { placement: 'another' })
   stage.put(web({ replicas: 2 }), 1)
   stage.settle()
   const endpoints = stage.world.services
@@ -211,6 +211,17 @@ test('a drained host gives its instances away one for one, never below the numbe
   }
   expect(least).toBeGreaterThanOrEqual(6)
   expect(perHost()).toEqual({ h2: 3, h3: 3 })
+})
+
+test('an instance that keeps failing on one host runs on another, and that host is tried last', () => {
+  stage.put(web({ replicas: 3 }), 1)
+  stage.settle()
+  const [line = ''] = stage.running().filter(it => it.endsWith('@h2'))
+  stage.report('h2', `shop/${line.split('@')[0]}`, 'backoff', { attempt: 4 })
+  expect(stage.settle().filter(it => it.startsWith('place'))).toEqual([])
+  stage.report('h2', `shop/${line.split('@')[0]}`, 'backoff', { attempt: 5 })
+  stage.settle()
+  expect(perHost()).toEqual({ h1: 2, h3: 1 })
 })
 
 test('what fits nowhere waits with its reasons, and is placed when there is room', () => {

@@ -21,6 +21,13 @@ export interface StageHost {
   readonly labels?: Readonly<Record<string, string>>
 }
 
+/** What a report says besides the state. */
+export interface ReportChanges {
+  readonly uid?: string
+  readonly placement?: string
+  readonly attempt?: number
+}
+
 export class Stage {
   readonly world = new World()
   readonly memory = new Memory()
@@ -115,12 +122,11 @@ export class Stage {
   }
 
   /** A host's word on an instance. */
-  report(host: string, instance: string, state: InstanceState, uid = 'u1', placement?: string): void {
+  report(host: string, instance: string, state: InstanceState, more: ReportChanges = {}): void {
     const id = instanceId(placeOf(instance as never))
     const created = this.world.hosts.get(host as HostId)?.placements.get(id)?.created
-    const of = placement ?? created
-    const report = { instance: id, uid, state, attempt: 1, restarts: 0, since: 0 }
-    const seen = this.#seen(of === undefined ? report : { ...report, placement: of })
+    const report = { instance: id, uid: 'u1', state, attempt: 1, restarts: 0, since: 0 }
+    const seen = this.#seen({ ...report, ...(created === undefined ? {} : { placement: created }), ...more })
     this.world.apply({ kind: 'report', host: host as HostId, instance: id, seen }, this.now)
   }
 
@@ -225,7 +231,7 @@ export class Stage {
     const host = this.world.hosts.get(placement.host)
     if (host?.presence === undefined) return
     const state = placement.desired === 'stop' ? 'stopped' : this.becomes(placement)
-    this.report(placement.host, placement.instance, state, placement.uid)
+    this.report(placement.host, placement.instance, state, { uid: placement.uid })
   }
 
   #acknowledge(host: HostId): void {
