@@ -88,6 +88,8 @@ export interface InstanceRef extends ServiceRef {
 export interface WriteOptions {
   /** The revision that the object must still have. */
   readonly ifMatch?: string
+  /** `*`: there must be no such object yet. */
+  readonly ifNoneMatch?: '*'
   readonly idempotencyKey?: string
   /** Who asks, for the events; left out: the server says `api`. */
   readonly actor?: string
@@ -248,6 +250,7 @@ function callerOf(options: ClientOptions) {
     const headers: Record<string, string> = { accept: 'application/json', ...ask.headers }
     if (options.token !== undefined) headers['authorization'] = `Bearer ${options.token}`
     if (ask.ifMatch !== undefined) headers['if-match'] = `"${ask.ifMatch}"`
+    if (ask.ifNoneMatch !== undefined) headers['if-none-match'] = ask.ifNoneMatch
     if (ask.idempotencyKey !== undefined) headers['idempotency-key'] = ask.idempotencyKey
     if (ask.actor !== undefined) headers['boxcar-actor'] = ask.actor
     const init: RequestInit = { method, headers, signal: ask.signal, redirect: 'error' }

@@ -61,6 +61,11 @@ export class Keeper {
     }
   }
 
+  /** The next answer gets a lease of its own: the one held so far may be gone, and every write with it would be stale. */
+  forgetLease(): void {
+    this.#lease = undefined
+  }
+
   async #leaseFor(): Promise<LeaseId> {
     const { store, clock } = this.#deps
     const now = clock.now()

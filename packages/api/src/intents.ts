@@ -5,7 +5,7 @@ import type { Rollout } from '@boxcar/core/model/rollout'
 import type { Intent } from '@boxcar/core/model/service'
 import { created, put } from '@boxcar/store/collection'
 import { generations, intents, rollouts, specs } from '@boxcar/store/keys'
-import type { Entry } from '@boxcar/store/store'
+import { compareRevisions, noRevision, type Revision } from '@boxcar/store/store'
 import type { ApiDeps } from './deps.ts'
 import type { Picture } from './picture.ts'
 import type { Refusal } from './refusal.ts'
@@ -23,6 +23,11 @@ export type IntentOutcome =
   | { readonly kind: 'asked'; readonly rollout: RolloutView }
   | Refusal
 
+interface Written {
+  readonly kind: 'written'
+  readonly revision: Revision
+}
+
 /** How long a call waits for the leader. */
 const actMs = 10_000
 
@@ -38,65 +43,58 @@ export class Intents {
   async ask(name: ServiceName, ask: IntentAsk, author: Author): Promise<IntentOutcome> {
     const { store, chance, clock, events } = this.#deps
     const id = chance.id()
-    let before: Entry<ServiceName, Rollout> | undefined
-    const asked = await writing<{ readonly kind: 'written' }>(
-      this.#deps,
-      async (): Promise<Tried<{ readonly kind: 'written' }>> => {
-        const [spec, rollout] = await Promise.all([store.get(specs, name), store.get(rollouts, name)])
-        if (spec === undefined) return { kind: 'answer', answer: { kind: 'absent', what: `service ${name}` } }
-        const kept = await store.list(generations, name)
-        const record = rollout?.value.uid === spec.value.uid ? rollout.value : undefined
-        const numbers = kept.entries.filter(g => g.value.uid === spec.value.uid).map(g => g.value.number)
-        const refusal = impossible(name, ask, record, spec.value.generation, numbers)
-        if (refusal !== undefined) return { kind: 'answer', answer: refusal }
-        before = rollout
-        const intent: Intent = {
-          id,
-          uid: spec.value.uid,
-          kind: ask.kind,
-          ...(ask.kind === 'undo' && ask.to !== undefined ? { to: ask.to as GenerationNumber } : {}),
-          by: author.actor,
-          at: clock.wall(),
-          requestId: author.requestId,
-        }
-        return {
-          kind: 'commit',
-          transaction: {
-            guards: [created(specs, name, spec.created)],
-            writes: [
-              put(intents, { service: name, id }, intent),
-              events.write({
-                kind: `${ask.kind}-asked`,
-                message: `${author.actor} asked to ${wordsOf(ask)} of ${name}`,
-                actor: author.actor,
-                requestId: author.requestId,
-                project: serviceParts(name).project,
-                service: name,
-              }),
-            ],
-          },
-          done: () => ({ kind: 'written' }),
-          wasDone: async () => (await store.get(intents, { service: name, id }))?.modified,
-        }
-      },
-    )
-    return asked.kind === 'written' ? this.#wait(name, id, before) : asked
+    const asked = await writing<Written>(this.#deps, async (): Promise<Tried<Written>> => {
+      const [spec, rollout] = await Promise.all([store.get(specs, name), store.get(rollouts, name)])
+      if (spec === undefined) return { kind: 'answer', answer: { kind: 'absent', what: `service ${name}` } }
+      const kept = await store.list(generations, name)
+      const record = rollout?.value.uid === spec.value.uid ? rollout.value : undefined
+      const numbers = kept.entries.filter(g => g.value.uid === spec.value.uid).map(g => g.value.number)
+      const refusal = impossible(name, ask, record, spec.value.generation, numbers)
+      if (refusal !== undefined) return { kind: 'answer', answer: refusal }
+      const intent: Intent = {
+        id,
+        uid: spec.value.uid,
+        kind: ask.kind,
+        ...(ask.kind === 'undo' && ask.to !== undefined ? { to: ask.to as GenerationNumber } : {}),
+        by: author.actor,
+        at: clock.wall(),
+        requestId: author.requestId,
+      }
+      return {
+        kind: 'commit',
+        transaction: {
+          guards: [created(specs, name, spec.created)],
+          writes: [
+            put(intents, { service: name, id }, intent),
+            events.write({
+              kind: `${ask.kind}-asked`,
+              message: `${author.actor} asked to ${wordsOf(ask)} of ${name}`,
+              actor: author.actor,
+              requestId: author.requestId,
+              project: serviceParts(name).project,
+              service: name,
+            }),
+          ],
+        },
+        done: revision => ({ kind: 'written', revision }),
+        wasDone: async () => (await store.get(intents, { service: name, id }))?.modified,
+      }
+    })
+    return asked.kind === 'written' ? this.#wait(name, id, asked.revision) : asked
   }
 
-  async #wait(
-    name: ServiceName,
-    id: string,
-    before: Entry<ServiceName, Rollout> | undefined,
-  ): Promise<IntentOutcome> {
+  async #wait(name: ServiceName, id: string, written: Revision): Promise<IntentOutcome> {
     const { mirror, clock, signal } = this.#deps
     const from = clock.now()
     for (;;) {
       const { changes } = mirror
-      const acted = !mirror.of(intents).has(intents.spell({ service: name, id }))
+      // Only a mirror that has seen the intent can tell that it is gone.
+      const isShown = mirror.caughtUp && compareRevisions(mirror.revision, written) >= 0
+      const acted = isShown && !mirror.of(intents).has(intents.spell({ service: name, id }))
       const rollout = this.#picture.rollout(name)
-      if (rollout === undefined) return { kind: 'absent', what: `service ${name}` }
-      if (acted)
-        return mirror.get(rollouts, name)?.modified === before?.modified
+      if (rollout === undefined && isShown) return { kind: 'absent', what: `service ${name}` }
+      if (acted && rollout !== undefined)
+        return compareRevisions(mirror.get(rollouts, name)?.modified ?? noRevision, written) <= 0
           ? {
               kind: 'wrong-state',
               words: `the leader found nothing to do: ${rollout.words}`,
@@ -104,7 +102,8 @@ export class Intents {
             }
           : { kind: 'done', rollout }
       const left = actMs - elapsed(from, clock.now())
-      if (left <= 0 || signal.aborted) return { kind: 'asked', rollout }
+      if (left <= 0 || signal.aborted)
+        return rollout === undefined ? { kind: 'away', done: 'perhaps' } : { kind: 'asked', rollout }
       await mirror.changedSince(changes, left, signal)
     }
   }
@@ -145,6 +144,8 @@ function impossible(
         },
       ],
     }
+  const unclear = ask.to === undefined && rollout !== undefined ? whyUnclear(name, rollout, asked) : undefined
+  if (unclear !== undefined) return unclear
   if (moving) return undefined
   // The rollout was given up by itself: going back once more would take away what answers well.
   if (ask.to === undefined && phase.phase === 'reverted')
@@ -156,11 +157,39 @@ function impossible(
           : `generation ${phase.rejected} of ${name} was given up already, and generation ${phase.stable} answers`,
       ...(phase.stable === undefined ? {} : { next: `boxcar undo ${name} --to N, for an earlier one` }),
     }
-  const live = phase.phase === 'settled' || phase.phase === 'draining' ? phase.live : phase.stable
-  if (ask.to !== undefined && ask.to === live)
+  if (ask.to !== undefined && ask.to === liveIn(phase))
     return { kind: 'wrong-state', words: `generation ${ask.to} of ${name} answers already` }
   return undefined
 }
+
+/** Where an undo that names no generation could mean two things; the leader refuses it by the same rule. */
+function whyUnclear(name: ServiceName, rollout: Rollout, asked: GenerationNumber): Refusal | undefined {
+  const { now } = rollout
+  if (now.phase === 'draining' && now.undo)
+    return {
+      kind: 'wrong-state',
+      words: `an undo of ${name} is under way already`,
+      next: `boxcar rollout status ${name}`,
+    }
+  if (now.phase === 'draining' && rollout.asked !== asked)
+    return {
+      kind: 'wrong-state',
+      words: `generation ${asked} of ${name} is about to be rolled out; undo it then, or name a generation`,
+      next: `boxcar rollout status ${name}`,
+    }
+  // With a newer generation asked for, the leader takes that up first, and the undo is an abort of it.
+  const warm = now.phase === 'settled' && rollout.asked === asked ? now.warm : undefined
+  return warm !== undefined && rollout.rejections.some(rejection => rejection.generation === warm)
+    ? {
+        kind: 'wrong-state',
+        words: `generation ${warm} of ${name} was undone already, and generation ${liveIn(now)} answers`,
+        next: `boxcar undo ${name} --to N, for ${warm} or an earlier one`,
+      }
+    : undefined
+}
+
+const liveIn = (phase: Rollout['now']) =>
+  phase.phase === 'settled' || phase.phase === 'draining' ? phase.live : phase.stable
 
 const wordsOf = (ask: IntentAsk) =>
   ask.kind === 'abort'

@@ -49,6 +49,9 @@ import { fixFor, obstacleWords, plural, rejectionWords, rolloutWords } from './w
 type PlacementEntry = Entry<HostInstance, Placement>
 type GenerationEntry = Entry<GenerationId, GenerationRecord>
 
+/** A spec as the store holds it. */
+export type WrittenSpec = Omit<Entry<ServiceName, SpecRecord>, 'lease'>
+
 export class Picture {
   readonly #mirror: Mirror
   readonly #cluster: string
@@ -85,11 +88,12 @@ export class Picture {
   /** None: nobody asked for it, and nothing of it is left. */
   service(name: ServiceName): ServiceView | undefined {
     const spec = this.#mirror.of(specs).get(name)
-    return spec === undefined ? this.#leaving(name) : this.#asked(name, spec)
+    return spec === undefined ? this.#leaving(name) : this.asked(spec)
   }
 
-  #asked(name: ServiceName, spec: Entry<ServiceName, SpecRecord>): ServiceView {
-    const { value } = spec
+  /** A service that is asked for, also where the mirror does not show its spec yet. */
+  asked(spec: WrittenSpec): ServiceView {
+    const { id: name, value } = spec
     const rollout = this.#rolloutOf(name, spec)
     const live = rollout.counts.find(c => c.generation === rollout.live)
     const ready = live?.ready ?? 0
@@ -160,7 +164,7 @@ export class Picture {
       .map(entry => this.#rolloutOf(entry.id, entry))
   }
 
-  #rolloutOf(name: ServiceName, spec: Entry<ServiceName, SpecRecord>): RolloutView {
+  #rolloutOf(name: ServiceName, spec: Pick<WrittenSpec, 'value'>): RolloutView {
     const { uid, generation: asked, replicas } = spec.value
     const stored = this.#mirror.of(rollouts).get(name)?.value
     // A record of an earlier service of the same name says nothing about this one.

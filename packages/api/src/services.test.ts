@@ -368,6 +368,41 @@ describe('Idempotency-Key', () => {
   })
 })
 
+test('keyed requests go on after the lease of the kept answers was lost', async () => {
+  await saved(put({ image: digest }, { 'idempotency-key': 'a' }))
+  server.etcd.revokeAll()
+  const keyed = { 'idempotency-key': 'b' }
+  expect((await saved(put({ image: digest, replicas: 2 }, keyed))).changed).toBe('in-place')
+  expect((await saved(put({ image: digest, replicas: 2 }, keyed))).changed).toBe('in-place')
+})
+
+/** The same server, not so patient with a mirror that is late. */
+async function hasty(): Promise<TestServer['app']> {
+  const { clock } = server.deps
+  const sleep: typeof clock.sleep = (ms, signal) => clock.sleep(ms / 20, signal)
+  return buildApp({ ...server.deps, clock: { ...clock, sleep } })
+}
+
+test('what was written is answered as written, also where the mirror does not show it yet', async () => {
+  const app = await hasty()
+  try {
+    server.store.faults.holdWatches()
+    const headers = { 'idempotency-key': 'late' }
+    const first = await app.inject({ method: 'PUT', url, payload: { image: digest }, headers })
+    expect(first.statusCode, first.body).toBe(201)
+    const view = savedView.parse(first.json())
+    expect(view).toMatchObject({ changed: 'created', service: { generation: 1, status: 'rolling-out' } })
+    expect(first.headers.etag).toBe(`"${view.service.revision}"`)
+    const again = await app.inject({ method: 'PUT', url, payload: { image: digest }, headers })
+    expect(again.json()).toMatchObject({ changed: 'created', service: { uid: view.service.uid } })
+    const scaled = await app.inject({ method: 'PATCH', url, payload: { replicas: 4 } })
+    expect(scaled.json()).toMatchObject({ changed: 'in-place', service: { replicas: 4, generation: 1 } })
+  } finally {
+    server.store.faults.releaseWatches()
+    await app.close()
+  }
+})
+
 describe('DELETE', () => {
   test('takes the spec and the addresses, leaves generations to the leader, and shows what still stops', async () => {
     await saved(put({ image: digest }))
@@ -441,6 +476,51 @@ describe('undo and abort', () => {
       return
     }
   }
+
+  test('an intent that the mirror does not show yet does not count as acted on', async () => {
+    await twoGenerations()
+    const app = await hasty()
+    try {
+      server.store.faults.holdWatches()
+      let answered = false
+      const asking = app.inject({ method: 'POST', url: `${url}/undo`, payload: {} }).then(answer => {
+        answered = true
+        return answer
+      })
+      await server.deps.clock.sleep(400)
+      expect(answered).toBe(false)
+      server.store.faults.releaseWatches()
+      const [answer] = await Promise.all([
+        asking,
+        leaderActs({ phase: 'draining', live: g(1), old: g(2), undo: true }),
+      ])
+      expect(answer.statusCode, answer.body).toBe(200)
+    } finally {
+      server.store.faults.releaseWatches()
+      await app.close()
+    }
+  })
+
+  test.each<{ readonly name: string; readonly now: Phase; readonly words: string }>([
+    {
+      name: 'while one is under way',
+      now: { phase: 'draining', live: g(1), old: g(2), undo: true },
+      words: 'an undo of shop/web is under way already',
+    },
+    {
+      name: 'after one is done',
+      now: { phase: 'settled', live: g(1), warm: g(2) },
+      words: 'generation 2 of shop/web was undone already, and generation 1 answers',
+    },
+  ])('a second undo $name is refused at once', async ({ now, words }) => {
+    await twoGenerations()
+    const rejections: Rejection[] = [{ generation: g(2), because: 'undone', evidence: [], at: 0 }]
+    await server.roll(web, now, { rejections })
+    const answer = await post('undo')
+    expect(answer.statusCode, answer.body).toBe(409)
+    expect(problemView.parse(answer.json())).toMatchObject({ code: 'wrong-state', detail: words })
+    expect((await server.store.list(intents)).entries).toEqual([])
+  })
 
   test('waits for the leader and shows the rollout', async () => {
     await twoGenerations()

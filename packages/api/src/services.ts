@@ -4,7 +4,7 @@ import type { ServiceSpec } from '@boxcar/core/model/spec'
 import { templateText } from '@boxcar/core/model/spec'
 import { absent, put, remove, unchanged } from '@boxcar/store/collection'
 import { claims, generations, rollouts, specs } from '@boxcar/store/keys'
-import type { Guard, Listing, Revision, Write } from '@boxcar/store/store'
+import { compareRevisions, type Guard, type Listing, type Revision, type Write } from '@boxcar/store/store'
 import { z } from 'zod'
 import { checkSpec, withName } from './decide/check-spec.ts'
 import type { HeldClaim } from './decide/claims.ts'
@@ -15,7 +15,7 @@ import type { ApiDeps } from './deps.ts'
 import type { Checked } from './faults.ts'
 import { Keeper } from './idempotency.ts'
 import { show } from './json.ts'
-import type { Picture } from './picture.ts'
+import type { Picture, WrittenSpec } from './picture.ts'
 import type { Refusal } from './refusal.ts'
 import type { DeletedView, FaultView, PlanView, SavedView } from './views.ts'
 import { plural } from './words.ts'
@@ -97,11 +97,15 @@ export class Services {
   ): Promise<SaveOutcome> {
     const { store, chance, clock, events } = this.#deps
     const freshUid = chance.id()
+    let attempts = 0
     return writing<SaveOutcome>(this.#deps, async (): Promise<Tried<SaveOutcome>> => {
+      attempts += 1
+      // Stale once: somebody was first. Stale again: the lease of the kept answers may be lost.
+      if (attempts > 2) this.#keeper.forgetLease()
       const kept = await this.#keeper.look(context.key)
       if (kept.kind === 'reused') return { kind: 'answer', answer: { kind: 'key-reused' } }
       if (kept.kind === 'known')
-        return { kind: 'answer', answer: this.#again(name, kept.body, kept.revision) }
+        return { kind: 'answer', answer: await this.#again(name, kept.body, kept.revision) }
       const spec = await store.get(specs, name)
       if (!holds(context.condition, spec?.modified))
         return { kind: 'answer', answer: { kind: 'differs', revision: spec?.modified } }
@@ -128,7 +132,7 @@ export class Services {
       }
       const keep = await this.#keeper.write(context.key, answer, spec?.modified)
       if (decision.changed === 'unchanged' && spec !== undefined) {
-        const again = () => this.#saved(name, answer, spec.modified)
+        const again = () => this.#saved(spec, answer, spec.modified)
         if (keep === undefined) return { kind: 'answer', answer: again() }
         return {
           kind: 'commit',
@@ -158,7 +162,7 @@ export class Services {
             ...(keep === undefined ? [] : [keep.write]),
           ],
         },
-        done: revision => this.#saved(name, answer, revision),
+        done: revision => this.#saved(writtenAs(decision, ask.spec, spec, revision), answer, revision),
         wasDone: () => this.#wroteIt(name, context.requestId),
       }
     })
@@ -283,20 +287,34 @@ export class Services {
     return entry?.value.requestId === requestId ? entry.modified : undefined
   }
 
-  #saved(name: ServiceName, answer: Kept, revision: string): SaveOutcome {
-    const service = this.#picture.service(name)
-    if (service === undefined) return { kind: 'contended' }
+  /** The service as it is shown, or as it was written where what is shown is older than that. */
+  #saved(written: WrittenSpec, answer: Kept, revision: string): SaveOutcome {
+    const shown = this.#picture.service(written.id)
+    const service =
+      shown !== undefined && compareRevisions(shown.revision, written.modified) >= 0
+        ? shown
+        : this.#picture.asked(written)
     return { kind: 'saved', saved: { service, ...answer }, revision }
   }
 
-  #again(name: ServiceName, body: unknown, revision: string): SaveOutcome {
+  /** Throws StoreUnavailable. */
+  async #again(name: ServiceName, body: unknown, revision: string): Promise<SaveOutcome> {
     const known = keptAnswer.safeParse(body)
     if (!known.success) return { kind: 'key-reused' }
-    if (this.#picture.service(name) === undefined) return noService(name)
+    const spec = await this.#deps.store.get(specs, name)
+    if (spec === undefined) return noService(name)
     const { previousImage, ...rest } = known.data
-    return this.#saved(name, previousImage === undefined ? rest : { ...rest, previousImage }, revision)
+    return this.#saved(spec, previousImage === undefined ? rest : { ...rest, previousImage }, revision)
   }
 }
+
+/** What a save wrote, as the store holds it since. */
+const writtenAs = (save: Save, spec: ServiceSpec, before: Seen['spec'], revision: Revision): WrittenSpec => ({
+  id: save.record.service,
+  value: { ...save.record, spec },
+  created: before?.created ?? revision,
+  modified: revision,
+})
 
 const noService = (name: ServiceName): Refusal => ({ kind: 'absent', what: `service ${name}` })
 

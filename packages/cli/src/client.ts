@@ -97,6 +97,12 @@ export function subjectOf(text: string, project: string): Subject {
   }
 }
 
+/** Why the server cannot tell just now, where that passes by itself: it restarts, or has lost its store for a while. */
+export function awayReason(error: unknown): string | undefined {
+  if (error instanceof ApiUnreachable) return error.message
+  return error instanceof ApiProblem && error.problem.status === 503 ? error.problem.detail : undefined
+}
+
 /** What a refusal or a silence of the server means; nothing where the error is another one. */
 export function troubleOfClient(error: unknown): TroubleText | undefined {
   if (error instanceof ApiUnreachable) {

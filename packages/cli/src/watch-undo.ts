@@ -1,6 +1,7 @@
-import { type Api, ApiProblem, ApiUnreachable, type ServiceRef } from '@boxcar/api/client'
+import type { Api, ServiceRef } from '@boxcar/api/client'
 import type { RolloutView } from '@boxcar/api/views'
 import { elapsed } from '@boxcar/core/model/clock'
+import { awayReason } from './client.ts'
 import { exitStatus, Trouble } from './exit.ts'
 import { seconds } from './render/words.ts'
 import type { Terminal } from './terminal.ts'
@@ -36,10 +37,9 @@ export async function watchUndone(
       if (rollout.phase === 'reverted') return rollout
       if (rollout.phase === 'settled' && rollout.live !== options.left) return rollout
     } catch (error) {
-      const isAway =
-        error instanceof ApiUnreachable || (error instanceof ApiProblem && error.problem.status === 503)
-      if (!isAway) throw error
-      tell(`${error.message}; trying again`)
+      const why = awayReason(error)
+      if (why === undefined) throw error
+      tell(`${why}; trying again`)
     }
     if (options.timeoutMs !== undefined && elapsed(started, terminal.clock.now()) >= options.timeoutMs) {
       throw new Trouble({

@@ -1,7 +1,8 @@
 /** Watches services until they are where they were asked to be, and shows the way there. */
-import { type Api, ApiProblem, ApiUnreachable, type ServiceRef } from '@boxcar/api/client'
-import type { ServiceView, WhyView } from '@boxcar/api/views'
+import type { Api, ServiceRef } from '@boxcar/api/client'
+import type { RolloutView, ServiceView, WhyView } from '@boxcar/api/views'
 import { elapsed, type Instant } from '@boxcar/core/model/clock'
+import { awayReason } from './client.ts'
 import { exitStatus, Trouble, type TroubleText } from './exit.ts'
 import { obstacleLines, rejectionLines } from './render/evidence.ts'
 import { type Live, live } from './render/live.ts'
@@ -104,10 +105,9 @@ async function look(api: Api, goals: readonly Goal[]): Promise<Look> {
     return { kind: 'seen', sights }
   } catch (error) {
     // The server may restart, or lose its store for a while: the work goes on without it.
-    if (error instanceof ApiUnreachable) return { kind: 'away', why: error.message }
-    if (error instanceof ApiProblem && error.problem.status === 503)
-      return { kind: 'away', why: error.problem.detail }
-    throw error
+    const why = awayReason(error)
+    if (why === undefined) throw error
+    return { kind: 'away', why }
   }
 }
 
@@ -181,11 +181,14 @@ async function judge(
       },
     }
   }
-  if (rollout.outcome === 'rejected') return { kind: 'failed', text: revertedText(service) }
+  // Who watches no particular generation has what was asked for once an undo is done.
+  const isUndo = goal?.generation === undefined && isUndone(rollout)
+  if (rollout.outcome === 'rejected' && !isUndo) return { kind: 'failed', text: revertedText(service) }
   const isDone =
-    rollout.outcome === 'live' && rollout.phase === 'settled' && service.ready >= service.replicas
+    (rollout.outcome === 'live' || isUndo) && rollout.phase === 'settled' && service.ready >= service.replicas
   if (isDone) return { kind: 'reached' }
   const why = await unplaceable(api, goal, service)
+  if (why === 'unknown') return { kind: 'under-way' }
   if (why === undefined) {
     waiting.over(service.service)
     return { kind: 'under-way' }
@@ -211,13 +214,25 @@ async function unplaceable(
   api: Api,
   goal: Goal | undefined,
   service: ServiceView,
-): Promise<WhyView | undefined> {
+): Promise<WhyView | 'unknown' | undefined> {
   const short = service.rollout.counts.some(
     it => it.wanted > it.ready + it.starting + it.failing && (it.role === 'next' || it.role === 'live'),
   )
   if (goal === undefined || (!short && service.status !== 'waiting')) return undefined
-  const why = await api.why(goal.ref)
-  return why.waitingCount > 0 ? why : undefined
+  try {
+    const why = await api.why(goal.ref)
+    return why.waitingCount > 0 ? why : undefined
+  } catch (error) {
+    if (awayReason(error) === undefined) throw error
+    return 'unknown'
+  }
+}
+
+/** Whether somebody went back from the asked generation, and another one answers or is about to. */
+export function isUndone({ outcome, phase, live, rejection }: RolloutView): boolean {
+  if (outcome !== 'rejected' || live === undefined || phase === 'reverted') return false
+  // Going back to a generation that is started again first leaves no rejection.
+  return rejection === undefined || rejection.because === 'undone'
 }
 
 /** A rollout that did not make it, with the evidence. */

@@ -1,13 +1,16 @@
 /** The commands against a real API over the store in memory; what the leader and the hosts write is written by the test. */
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestServer, testServer } from '@boxcar/api/testing'
 import { serviceView } from '@boxcar/api/views'
 import type { GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import type { InstanceState } from '@boxcar/core/model/report'
+import type { Phase } from '@boxcar/core/model/rollout'
 import { put } from '@boxcar/store/collection'
-import { events, pendings, placements, reports, specs } from '@boxcar/store/keys'
+import { events, generations, pendings, placements, reports, specs } from '@boxcar/store/keys'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { run } from '../run.ts'
@@ -51,6 +54,43 @@ const terminalFor = (how: Parameters<typeof testTerminal>[0] = {}) =>
 
 const web = 'default/web' as ServiceName
 const g = (n: number) => n as GenerationNumber
+
+/** The server behind a connection that breaks as it is told: `before` the server hears of a request, or `after` it was done. */
+async function behind(
+  fate: (request: { readonly method: string; readonly path: string }) => 'answered' | 'before' | 'after',
+): Promise<{ readonly url: string; readonly close: () => Promise<void> }> {
+  const front = createServer(async (request, response) => {
+    const { method = 'GET', url: path = '/' } = request
+    const end = fate({ method, path })
+    if (end === 'before') return void request.socket.destroy()
+    const sent: Buffer[] = []
+    for await (const part of request) sent.push(part)
+    const headers = Object.fromEntries(
+      Object.entries(request.headers).filter(
+        (entry): entry is [string, string] =>
+          typeof entry[1] === 'string' &&
+          !['connection', 'host', 'content-length', 'transfer-encoding'].includes(entry[0]),
+      ),
+    )
+    const body = sent.length === 0 ? {} : { body: Buffer.concat(sent) }
+    const answer = await fetch(url + path, { method, headers, ...body })
+    const text = await answer.text()
+    if (end === 'after') return void request.socket.destroy()
+    response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? '' }).end(text)
+  })
+  front.listen(0, '127.0.0.1')
+  await once(front, 'listening')
+  const address = front.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  return {
+    url: `http://127.0.0.1:${port}`,
+    close: async () => {
+      front.closeAllConnections()
+      front.close()
+      await once(front, 'close')
+    },
+  }
+}
 
 /** What the leader and a host would write of one instance. */
 async function instance(
@@ -265,11 +305,104 @@ describe('deploy', () => {
     expect((await server.store.get(specs, web))?.value.generation).toBe(1)
   })
 
+  test('a service that somebody created after the plan: status 5, nothing is overwritten', async () => {
+    const terminal = terminalFor({ answer: 'yes' })
+    const meddling: TestTerminal = {
+      ...terminal,
+      confirm: async () => {
+        const other = terminalFor({ input: 'name: web\nimage: theirs:1\n' })
+        await boxcar(['deploy', '-f', '-', '--yes', '--detach'], other)
+        return true
+      },
+    }
+    const ran = await boxcar(['deploy', '-f', file, '--detach'], meddling)
+    expect(ran.status, ran.err).toBe(5)
+    expect((await server.store.get(specs, web))?.value.spec.image).toBe('theirs:1')
+  })
+
+  test('of several services, those accepted before one failed are named', async () => {
+    const claims = 'ports: [{ name: http, container: 80 }]\nroutes: [{ port: http, listen: 80 }]'
+    writeFileSync(file, `name: web\nimage: web:1\n${claims}\n---\nname: other\nimage: web:1\n${claims}\n`)
+    const ran = await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    expect(ran.status).toBe(5)
+    expect(ran.err).toContain(
+      'Accepted before that: default/web generation 1; to watch: boxcar rollout watch default/web',
+    )
+  })
+
+  test('a server that goes away with the answer: asked again, done once', async () => {
+    let cuts = 0
+    const flaky = await behind(({ method }) => (method === 'PUT' && cuts++ < 2 ? 'after' : 'answered'))
+    try {
+      const terminal = testTerminal({ env: { BOXCAR_SERVER: flaky.url } })
+      const ran = await boxcar(['deploy', '-f', file, '--yes', '--detach'], terminal)
+      expect(ran.status, ran.err).toBe(0)
+      expect(ran.err).toContain('trying again')
+      expect(cuts).toBe(3)
+      expect((await server.store.list(generations)).entries).toHaveLength(1)
+    } finally {
+      await flaky.close()
+    }
+  })
+
+  test('what only explains or adorns may be missing: the deploy is done all the same', async () => {
+    let whys = 0
+    const flaky = await behind(({ path }) => {
+      if (path.endsWith('/why')) whys += 1
+      return path.endsWith('/why') || path === '/v1/routes' ? 'before' : 'answered'
+    })
+    try {
+      const terminal = testTerminal({ env: { BOXCAR_SERVER: flaky.url } })
+      await server.addHost('h1')
+      const ending = boxcar(['deploy', '-f', file, '--yes'], terminal)
+      await untilAsked()
+      await server.roll(web, { phase: 'warming', next: g(1) })
+      await expect.poll(() => whys).toBeGreaterThan(0)
+      await instance(0, 'ready')
+      await server.roll(web, { phase: 'settled', live: g(1) })
+      const ran = await ending
+      expect(ran.status, ran.err).toBe(0)
+      expect(ran.out).toBe('default/web generation 1: 1/1 ready\n')
+    } finally {
+      await flaky.close()
+    }
+  })
+
   test('faults of the file are told with their places, and nothing is sent', async () => {
     const ran = await boxcar(['deploy', '-f', spec('image: web:1', 'replica: 3'), '--yes'])
     expect(ran.status).toBe(1)
     expect(ran.err).toContain(`${file}:3:1: /replica: unknown key 'replica'; did you mean 'replicas'?`)
     expect(ran.out).toBe('')
+  })
+})
+
+describe('rollout status', () => {
+  const asked = async (because: 'undone' | 'aborted' | 'not-ready-by-deadline', now: Phase) => {
+    await server.addHost('h1')
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    await instance(0, 'ready')
+    await server.roll(web, { phase: 'settled', live: g(1) })
+    await boxcar(['deploy', '-f', spec('image: web:2'), '--yes', '--detach'])
+    const rejections = [{ generation: g(2), because, evidence: [], at: 0 }]
+    await server.roll(web, now, { asked: g(2), rejections })
+  }
+
+  test('an undo that is done is a success, for who watches as well', async () => {
+    await asked('undone', { phase: 'settled', live: g(1), warm: g(2) })
+    for (const argv of [
+      ['rollout', 'status', 'web'],
+      ['rollout', 'watch', 'web'],
+      ['status', 'web'],
+    ]) {
+      const ran = await boxcar(argv)
+      expect(ran.status, ran.err).toBe(0)
+    }
+  })
+
+  test.each(['aborted', 'not-ready-by-deadline'] as const)('given up, %s: status 4', async because => {
+    await asked(because, { phase: 'reverted', stable: g(1), rejected: g(2) })
+    expect((await boxcar(['rollout', 'status', 'web'])).status).toBe(4)
+    expect((await boxcar(['rollout', 'watch', 'web'])).status).toBe(4)
   })
 })
 

@@ -1,12 +1,14 @@
+import { randomUUID } from 'node:crypto'
 import type { Api } from '@boxcar/api/client'
-import type { PlanView, SavedView, ServiceView } from '@boxcar/api/views'
-import { connect } from '../client.ts'
+import type { PlanView, RouteView, SavedView, ServiceView } from '@boxcar/api/views'
+import { awayReason, connect } from '../client.ts'
 import type { CommandContext, RunCommand } from '../command.ts'
 import { type ExitStatus, exitStatus, Trouble } from '../exit.ts'
 import { harmless, paint } from '../render/paint.ts'
 import { planLines } from '../render/plan.ts'
 import { formatOf, printLines } from '../render/print.ts'
 import { readSpecs, type SpecFile } from '../spec-files.ts'
+import type { Terminal } from '../terminal.ts'
 import { watchUntilReady } from '../watch.ts'
 import { millisecondsFlag, textsFlag } from './flags.ts'
 
@@ -75,10 +77,19 @@ async function putAll(
     const planned = what.plan.services.find(it => it.name === spec.name)
     const revision = planned?.revision
     // What was shown is what is done: a service that somebody changed since is refused.
-    const it = await api.put({ project: what.project, name: spec.name }, text, {
-      actor: what.actor,
-      ...(revision === undefined ? {} : { ifMatch: revision }),
-    })
+    const asIt = revision === undefined ? { ifNoneMatch: '*' as const } : { ifMatch: revision }
+    const how = { actor: what.actor, idempotencyKey: randomUUID(), ...asIt }
+    let it: SavedView
+    try {
+      it = await persistently(terminal, () => api.put({ project: what.project, name: spec.name }, text, how))
+    } catch (error) {
+      for (const one of saved) {
+        terminal.err.write(
+          `Accepted before that: ${one.service.service} generation ${one.generation}; to watch: boxcar rollout watch ${one.service.service}\n`,
+        )
+      }
+      throw error
+    }
     if (it.previousImage !== undefined && it.previousImage !== it.service.image) {
       terminal.err.write(
         harmless(`${it.service.service}: ${it.previousImage} → ${it.service.image}`).concat('\n'),
@@ -91,6 +102,24 @@ async function putAll(
     saved.push(it)
   }
   return saved
+}
+
+/** So long a request waits before it is sent again, milliseconds: a server that restarts is back by then. */
+const againAfterMs = [500, 1_500, 3_000]
+
+/** Sends a request with an `Idempotency-Key` again while the server is away: what it did already, it does not do twice. */
+async function persistently<Answer>(terminal: Terminal, ask: () => Promise<Answer>): Promise<Answer> {
+  for (const waitMs of againAfterMs) {
+    try {
+      return await ask()
+    } catch (error) {
+      const why = awayReason(error)
+      if (why === undefined || terminal.interrupted.aborted) throw error
+      terminal.err.write(`${harmless(why)}; trying again\n`)
+      await terminal.clock.sleep(waitMs, terminal.interrupted)
+    }
+  }
+  return ask()
 }
 
 /** The data of a deploy: the services, and where users find them. */
@@ -112,7 +141,7 @@ async function report(
     )
     return exitStatus.done
   }
-  const routes = await api.routes()
+  const routes = await addressesAtBest(api)
   printLines(
     context,
     services.map(it => {
@@ -124,4 +153,14 @@ async function report(
     }),
   )
   return exitStatus.done
+}
+
+/** None where the server cannot tell just now: what was asked for is done all the same. */
+async function addressesAtBest(api: Api): Promise<readonly RouteView[]> {
+  try {
+    return await api.routes()
+  } catch (error) {
+    if (awayReason(error) === undefined) throw error
+    return []
+  }
 }

@@ -5,7 +5,7 @@ import { type ExitStatus, exitStatus, Trouble } from '../exit.ts'
 import { generationColumns } from '../render/columns.ts'
 import { printList, printObject } from '../render/print.ts'
 import { rolloutLines } from '../render/rollout.ts'
-import { revertedText, watchUntilReady } from '../watch.ts'
+import { isUndone, revertedText, watchUntilReady } from '../watch.ts'
 import { millisecondsFlag } from './flags.ts'
 
 /** Where a rollout stands. */
@@ -77,7 +77,7 @@ const show = (context: CommandContext, rollout: RolloutView) =>
   })
 
 function statusOf(service: ServiceView, { terminal }: CommandContext): ExitStatus {
-  if (service.rollout.outcome !== 'rejected') return exitStatus.done
+  if (service.rollout.outcome !== 'rejected' || isUndone(service.rollout)) return exitStatus.done
   terminal.err.write(`Next: ${revertedText(service).next}\n`)
   return exitStatus.reverted
 }
