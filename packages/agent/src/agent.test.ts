@@ -521,7 +521,14 @@ describe('an agent', () => {
       guards: [],
       writes: [put(clusters, 'self', { uid: 'cluster-2', epoch: 1, schema: 1, secret: 'x' })],
     })
+    const before = bench.running()
+    await expect(bench.startOn(foreign)).rejects.toThrow(
+      /orders.json in the state folder is of another cluster/,
+    )
+    expect(bench.running()).toEqual(before)
+    foreign.faults.goAway()
     await bench.startOn(foreign)
+    foreign.faults.comeBack()
     await bench.clock.advance(60_000)
     expect(bench.running()).toHaveLength(1)
     expect((await foreign.list(reports)).entries).toHaveLength(0)
@@ -637,6 +644,105 @@ describe('an agent', () => {
     await bench.clock.advance(1000)
     expect((await bench.leader.get(routeAcks, host))?.value.revision).toBe(route?.modified)
     expect(bench.told).toEqual(expect.arrayContaining(['proxy-failing', 'proxy-up']))
+  })
+
+  test.each(['create', 'start'] as const)(
+    'says of what hangs at each %s that it waits, and counts its starts',
+    async call => {
+      await begin()
+      for (let i = 0; i < 20; i++) bench.docker.failNext(call, 'hangs')
+      const instance = await bench.place(0)
+      await bench.untilState(instance, 'backoff', 200_000)
+      expect((await bench.report(instance))?.attempt).toBeGreaterThanOrEqual(3)
+      for (let seen = 0; seen < 5; seen = (await bench.report(instance))?.attempt ?? 0)
+        await bench.clock.advance(1000)
+      await bench.untilState(instance, 'backoff', 200_000)
+      expect((await bench.report(instance))?.reason).toMatch(/./)
+    },
+  )
+
+  test('counts the starts that the engine refuses', async () => {
+    await begin()
+    bench.docker.registry.state = 'away'
+    const instance = await bench.place(0)
+    await bench.clock.advance(60_000)
+    expect(await bench.report(instance)).toMatchObject({ state: 'backoff', restarts: 0 })
+    expect((await bench.report(instance))?.attempt).toBeGreaterThanOrEqual(5)
+  })
+
+  test('what ended is not ready again while the engine is not heard', async () => {
+    await begin()
+    const instance = await bench.place(0)
+    await bench.untilState(instance, 'ready')
+    // The third end in a row waits before the next start.
+    for (const end of [1, 2, 3]) {
+      bench.docker.crash(bench.idOfRunning(), 1)
+      if (end < 3) {
+        await bench.clock.advance(3000)
+        expect(await bench.report(instance)).toMatchObject({ state: 'ready', restarts: end })
+      }
+    }
+    await bench.untilState(instance, 'backoff', 500)
+    const key = `reports/${host}/${instance}`
+    bench.docker.become('away')
+    await bench.clock.advance(20_000)
+    expect(bench.states.get(key)?.at(-1)).toBe('backoff')
+    bench.docker.become('up')
+    await bench.untilState(instance, 'ready')
+  })
+
+  test('asks at the routed port again after a restart without the store', async () => {
+    await begin()
+    const ports = [
+      { name: 'admin', container: 9090 },
+      { name: 'http', container: 8080 },
+    ]
+    await bench.write(...bench.service(uid, { ports }))
+    await bench.write(
+      put(routes, web, {
+        service: web,
+        uid,
+        term: '1',
+        listeners: [
+          { protocol: 'tcp', listen: 8000, hostnames: [], path: '/', expose: 'private', port: 'http' },
+        ],
+        backings: [],
+        drainMs: 1000,
+      }),
+    )
+    bench.network.answers(21_000, { kind: 'failed', why: 'connection refused' })
+    const instance = await bench.place(0, { ports: { admin: 21_000, http: 20_000 } })
+    await bench.untilState(instance, 'ready')
+    await bench.clock.advance(2000)
+    const key = `reports/${host}/${instance}`
+    for (const kept of ['kept', 'lost'] as const) {
+      await bench.stop()
+      if (kept === 'lost') bench.files.files.delete('routed-ports.json')
+      const away = bench.etcd.connect({ cluster })
+      away.faults.goAway()
+      await bench.startOn(away)
+      await bench.clock.advance(20_000)
+      away.faults.comeBack()
+      await bench.clock.advance(10_000)
+      expect(bench.states.get(key)).toEqual(['starting', 'ready'])
+    }
+    bench.network.answers(20_000, { kind: 'failed', why: 'connection refused' })
+    await bench.untilState(instance, 'unready')
+  })
+
+  test('a restart without its state folder moves no report', async () => {
+    await begin()
+    const instance = await bench.place(0)
+    await bench.untilState(instance, 'ready')
+    await bench.clock.advance(2000)
+    const before = await bench.report(instance)
+    await bench.stop()
+    // Its presence ends first: without the folder it is another machine.
+    await bench.clock.advance(6000)
+    await bench.startOn(bench.etcd.connect({ cluster }), memoryFolder())
+    await bench.clock.advance(10_000)
+    expect(bench.states.get(`reports/${host}/${instance}`)).toEqual(['starting', 'ready'])
+    expect(await bench.report(instance)).toEqual(before)
   })
 
   test('leaves containers that are not its own alone', async () => {

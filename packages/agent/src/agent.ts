@@ -25,7 +25,8 @@ import { type ProxyState, Routing } from './routing.ts'
 import type { AgentServer, ServerOptions } from './server.ts'
 import type { Files } from './state/files.ts'
 import { type Identity, readIdentity, saveEngineInfo } from './state/identity.ts'
-import { Orders, type Refused } from './state/orders.ts'
+import { Orders, type Refused, type Unusable } from './state/orders.ts'
+import { RoutedPorts } from './state/routed-ports.ts'
 import { Templates } from './state/templates.ts'
 
 export interface AgentDeps {
@@ -77,9 +78,10 @@ class Agent {
   readonly #bell = new Bell()
   /** Rings when the store was heard. */
   readonly #heard = new Bell()
-  readonly #orders = new Orders()
+  readonly #orders: Orders
   readonly #registration: Registration
   readonly #reporter: Reporter
+  readonly #routedPorts: RoutedPorts
   readonly #templates: Templates
   readonly #containers: Containers
   readonly #instances: Instances
@@ -101,6 +103,8 @@ class Agent {
     this.#identity = identity
     this.#info = identity.engine
     this.#incarnation = chance.id()
+    this.#orders = new Orders(config.cluster)
+    this.#routedPorts = new RoutedPorts(files, log)
     this.#registration = new Registration({
       store,
       clock,
@@ -120,6 +124,7 @@ class Agent {
       events: new EventWriter({ store, clock, chance, writer: `agent/${host}`, signal, log }),
       mayWrite: () => this.#orders.mayReport,
       onFound: report => this.#instances.remember(report),
+      onRead: () => this.#instances.report(),
     })
     this.#templates = new Templates(store, files, log)
     this.#containers = new Containers({
@@ -141,7 +146,8 @@ class Agent {
       containers: this.#containers,
       templates: this.#templates,
       tell: this.#reporter.tell,
-      routedPort: service => this.#routing?.routedPort(service),
+      routedPorts: this.#routedPorts,
+      storedReports: () => this.#reporter.stored(),
       changed: () => this.#bell.ring(),
       orders: this.#orders,
       reporter: this.#reporter,
@@ -150,9 +156,14 @@ class Agent {
 
   async start(): Promise<RunningAgent> {
     const { hostId, agentPort } = this.#config
-    const isKnown = await this.#loadOrders()
-    await this.#templates.load()
-    for (const report of await this.#reporter.load()) this.#instances.remember(report)
+    const saved = await this.#loadOrders()
+    const isKnown = saved === 'taken-up'
+    // Beside orders that are not ours lies nothing that is.
+    if (saved !== 'foreign') {
+      await this.#templates.load()
+      await this.#routedPorts.load()
+      for (const report of await this.#reporter.load()) this.#instances.remember(report)
+    }
     // First of all, since it also keeps out a second agent of this host.
     this.#server = await this.#listen()
     try {
@@ -212,6 +223,7 @@ class Agent {
         host: this.#config.hostId,
         orders: this.#orders,
         onStep: step => {
+          this.#routedPorts.take(step)
           this.#routing?.take(step)
           if (step.kind === 'snapshot') this.#reporter.reread()
           this.#toldRefusal = undefined
@@ -260,21 +272,27 @@ class Agent {
     })
   }
 
-  /** Whether an earlier run left orders. */
-  async #loadOrders(): Promise<boolean> {
+  /** What became of the orders that an earlier run left. */
+  async #loadOrders(): Promise<'none' | 'taken-up' | Unusable['is']> {
     const { files, log } = this.#deps
     const text = await files.read(ordersFile)
-    if (text === undefined) return false
+    if (text === undefined) return 'none'
     const problem = this.#orders.load(text)
-    if (problem === undefined) return true
-    log.error(problem, `${ordersFile} cannot be read; orders come from the store alone`)
-    return false
+    if (problem === undefined) return 'taken-up'
+    log.warn(problem, `${ordersFile} is of no use; orders come from the store alone`)
+    return problem.is
   }
 
   async #checkStore(isKnown: boolean): Promise<'answers' | 'away'> {
     const { store, log } = this.#deps
     try {
-      await store.get(clusters, clusterSelf)
+      const found = (await store.get(clusters, clusterSelf))?.value.uid
+      const known = this.#orders.cluster?.uid
+      if (known !== undefined && found !== undefined && known !== found)
+        throw new StartError(
+          `${ordersFile} in the state folder is of another cluster (uid ${known}) than the store (uid ${found})`,
+          'give the store of the cluster that this host is of with --etcd; to make the host part of the other one, move its state folder away',
+        )
       return 'answers'
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error

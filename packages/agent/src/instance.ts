@@ -24,8 +24,8 @@ export class Instance {
   /** Containers whose end was looked into last, and the placement whose stop was confirmed. */
   examined: string | undefined
   stopped: string | undefined
-  attempt: number
-  restarts: number
+  attempt = 0
+  restarts = 0
   exit: Report['exit']
   lastLog: readonly string[] | undefined
   /** In one sentence: why it does not run, or why its last run was ended. */
@@ -37,17 +37,31 @@ export class Instance {
   #hindrances = 0
   /** What an earlier agent reported, until this one knows better. */
   #earlier: Report | undefined
+  /** Starts that took up what an earlier start left, beyond the attempts. */
+  #resumed = 0
+  /** The watched run, where it was seen to have ended. */
+  #ended: string | undefined
   #reported: Report | undefined
 
   constructor(id: InstanceId, earlier: Report | undefined) {
     this.id = id
+    if (earlier !== undefined) this.remember(earlier)
+  }
+
+  /** Whether nothing is known of it yet but that it is ordered. */
+  get isBlank(): boolean {
+    return this.#earlier === undefined && this.watch === undefined && this.attempt === 0
+  }
+
+  /** What an earlier agent knew of it. */
+  remember(earlier: Report): void {
     this.#earlier = earlier
     this.#reported = earlier
-    this.attempt = earlier?.attempt ?? 0
-    this.restarts = earlier?.restarts ?? 0
-    this.exit = earlier?.exit
-    this.lastLog = earlier?.lastLog
-    this.reason = earlier?.reason
+    this.attempt = earlier.attempt
+    this.restarts = earlier.restarts
+    this.exit = earlier.exit
+    this.lastLog = earlier.lastLog
+    this.reason = earlier.reason
   }
 
   get memory(): Memory {
@@ -66,6 +80,12 @@ export class Instance {
   /** Whether an earlier agent last saw this very run ready. */
   wasReady(container: string): boolean {
     return this.#earlier?.container === container && this.#earlier.state === 'ready'
+  }
+
+  /** A start is tried; the same number again where the last one was cut short after its container was made. */
+  begins(attempt: number): void {
+    if (attempt === this.attempt) this.#resumed += 1
+    this.attempt = attempt
   }
 
   /** A run is watched from now on. */
@@ -132,6 +152,8 @@ export class Instance {
     wall: WallTime,
   ): Report {
     const running = containers?.findLast(container => container.state === 'running')
+    if (containers !== undefined)
+      this.#ended = running?.id === this.watch?.container ? undefined : this.watch?.container
     const state = this.#state(order, running, containers, now)
     const probes = this.watch?.state
     const failure = probes && standingFailure(probes)
@@ -144,7 +166,7 @@ export class Instance {
       uid: order.uid,
       state,
       ...(reason !== undefined && reason !== '' && { reason: reason.slice(0, 1024) }),
-      attempt: this.attempt,
+      attempt: this.attempt + this.#resumed,
       restarts: this.restarts,
       ...(this.exit !== undefined && { exit: this.exit }),
       ...(isFailing && failure !== undefined && { probe: { kind: failure.kind, output: failure.output } }),
@@ -164,10 +186,13 @@ export class Instance {
   ): InstanceState {
     if (order.desired === 'stop') return this.stopped === order.placement ? 'stopped' : 'stopping'
     if (this.doing?.kind === 'start') return this.starting
-    if (this.watch !== undefined && (containers === undefined || running?.id === this.watch.container)) {
+    // While the engine is not heard, a run is believed to go on unless it was seen to end.
+    const goesOn = containers === undefined ? !this.#sawEnd() : running?.id === this.watch?.container
+    if (this.watch !== undefined && goesOn) {
       const { ready, started } = this.watch.state
       return ready ? 'ready' : started ? 'unready' : 'starting'
     }
+    if (containers !== undefined && running === undefined && this.#isHindered(now)) return 'backoff'
     // Not watched yet: what an earlier agent knew of this very run still holds.
     const earlier = this.#earlier
     if (earlier !== undefined && (containers === undefined || earlier.container === running?.id))
@@ -176,11 +201,23 @@ export class Instance {
     return waits || this.watch !== undefined ? 'backoff' : 'starting'
   }
 
+  #sawEnd(): boolean {
+    const watched = this.watch?.container
+    return watched !== undefined && (watched === this.#ended || watched === this.examined)
+  }
+
+  /** Whether what stands in its way has stood there for some tries, and the next lies ahead. */
+  #isHindered(now: Instant): boolean {
+    return this.#hindrances >= hindrancesToTell && this.retryAt !== undefined && this.retryAt > now
+  }
+
   #failedProbe(): string | undefined {
     const ended = this.watch?.state.ended
     return ended && `its ${ended.kind} probe failed: ${ended.output}`
   }
 }
 
+/** Fewer are hiccups. */
+const hindrancesToTell = 3
 const hinderedMs = 1000
 const longestHinderedMs = 15_000

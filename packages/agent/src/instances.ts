@@ -34,8 +34,9 @@ export class Instances {
 
   /** What an earlier run knew of an instance; this one may know it already. */
   remember(report: Report): void {
-    if (!this.#instances.has(report.instance))
-      this.#instances.set(report.instance, new Instance(report.instance, report))
+    const known = this.#instances.get(report.instance)
+    if (known === undefined) this.#instances.set(report.instance, new Instance(report.instance, report))
+    else if (known.isBlank && known.doing?.kind !== 'start') known.remember(report)
   }
 
   /** The container of an instance that runs, or ran last. */

@@ -27,6 +27,8 @@ export interface ReporterOptions {
   readonly mayWrite: () => boolean
   /** A report of an earlier run that only the store had. */
   readonly onFound: (report: Report) => void
+  /** All stored reports were read; what is wanted may be another now. */
+  readonly onRead: () => void
 }
 
 interface Stored {
@@ -46,6 +48,11 @@ export class Reporter {
   readonly #gone = new Set<InstanceId>()
   #events: EventText[] = []
   readonly #bell = new Bell()
+  /** How many writes go together: fewer after a batch that was too large. */
+  #most = mostWrites
+  /** Those whose report is too large by itself; they go without what the run and its probes said. */
+  readonly #slim = new Set<InstanceId>()
+  readonly #firstRead = Promise.withResolvers<void>()
   #unsaved = false
   #isRead = false
 
@@ -75,9 +82,17 @@ export class Reporter {
 
   forget(instance: InstanceId): void {
     this.#wanted.delete(instance)
+    this.#slim.delete(instance)
     this.#gone.add(instance)
     this.#unsaved = true
     this.#bell.ring()
+  }
+
+  /** Resolves once the stored reports were read for the first time, and at the latest after a while. */
+  async stored(): Promise<void> {
+    const end = new AbortController()
+    await Promise.race([this.#firstRead.promise, this.#options.clock.sleep(readMs, end.signal)])
+    end.abort()
   }
 
   /** What is stored may have changed without us: it is read again before more is written. */
@@ -112,7 +127,7 @@ export class Reporter {
   }
 
   async #readStored(signal: AbortSignal): Promise<void> {
-    const { store, clock, host, onFound } = this.#options
+    const { store, clock, host, onFound, onRead } = this.#options
     while (!signal.aborted) {
       try {
         this.#isRead = true
@@ -122,6 +137,8 @@ export class Reporter {
           this.#stored.set(id.instance, { json: JSON.stringify(value), gist: gistOf(value), at: clock.now() })
           onFound(value)
         }
+        this.#firstRead.resolve()
+        onRead()
         return
       } catch (error) {
         if (!(error instanceof StoreUnavailable)) throw error
@@ -133,42 +150,53 @@ export class Reporter {
   /** waits: the store did not take it; again shortly. */
   async #flush(): Promise<'done' | 'waits'> {
     const { store, clock, host, events, log } = this.#options
+    const most = this.#most
     const writes: Write[] = []
     const done: (() => void)[] = []
+    let last: InstanceId | undefined
     for (const instance of [...this.#wanted.keys()].sort(byId)) {
-      const value = this.#wanted.get(instance)
-      if (value === undefined || writes.length >= mostWrites) continue
+      const wanted = this.#wanted.get(instance)
+      if (wanted === undefined || writes.length >= most) continue
+      const value = this.#slim.has(instance) ? slimmed(wanted) : wanted
       const [json, gist] = [JSON.stringify(value), gistOf(value)]
       if (!this.#isNews(instance, json, gist)) continue
       writes.push(put(reports, { host, instance }, value))
+      last = instance
       done.push(() => this.#stored.set(instance, { json, gist, at: clock.now() }))
     }
     for (const instance of this.#gone) {
-      if (writes.length >= mostWrites) break
+      if (writes.length >= most) break
       writes.push(remove(reports, { host, instance }))
       done.push(() => {
         this.#stored.delete(instance)
         this.#gone.delete(instance)
       })
     }
-    const told = events.isReady ? this.#events.slice(0, mostEventsAtOnce) : []
+    const room = Math.min(mostEventsAtOnce, most - writes.length)
+    const told = events.isReady ? this.#events.slice(0, room) : []
     for (const event of told) writes.push(events.write(event))
     if (writes.length === 0) return this.#events.length > 0 ? 'waits' : 'done'
     const outcome = await store.commit({ guards: [], writes })
     if (outcome.kind === 'committed') {
       for (const note of done) note()
       this.#events = this.#events.filter(event => !told.includes(event))
-      if (writes.length >= mostWrites) this.#bell.ring()
+      if (writes.length >= most) this.#bell.ring()
+      this.#most = Math.min(mostWrites, most * 2)
       return 'done'
     }
     // Without guards, only the lease of the events can have made it stale.
     if (outcome.kind === 'stale') await events.check()
     if (outcome.kind === 'too-large') {
-      log.error(
-        { writes: writes.length },
-        'a batch of reports does not fit a transaction; its events are dropped',
-      )
-      this.#events = this.#events.filter(event => !told.includes(event))
+      log.warn({ writes: writes.length }, 'a batch of reports does not fit a transaction; less at once')
+      this.#most = Math.max(1, Math.floor(writes.length / 2))
+      if (writes.length === 1) {
+        // What does not fit alone, an event or a slim report, never will.
+        if (last !== undefined && this.#slim.has(last)) for (const note of done) note()
+        else if (last !== undefined) this.#slim.add(last)
+        this.#events = this.#events.filter(event => !told.includes(event))
+      }
+      this.#bell.ring()
+      return 'done'
     }
     return 'waits'
   }
@@ -205,7 +233,13 @@ const saveApartMs = 500
 const wordingMs = 10_000
 const mostWrites = 100
 const mostEvents = 200
+/** Reading takes one round trip; whoever waits for it does not wait for a store that is away. */
+const readMs = 2000
 const mostEventsAtOnce = 20
+
+function slimmed({ lastLog: _, probe, ...rest }: Report): Report {
+  return { ...rest, ...(probe !== undefined && { probe: { kind: probe.kind, output: '' } }) }
+}
 
 function gistOf(report: Report): string {
   if (report.probe === undefined) return JSON.stringify(report)

@@ -1,3 +1,4 @@
+import { request } from 'node:http'
 import { clusterName, hostId } from '@boxcar/core/model/ids'
 import { agentToken } from '@boxcar/store/agent-token'
 import { silent } from '@boxcar/store/log'
@@ -74,6 +75,24 @@ describe("the agent's own port", () => {
     })
     expect(response.status).toBe(503)
   })
+
+  test.each(['//', '/\\\\['])(
+    'a target that is no address (%s) is refused, after the token was looked at',
+    async target => {
+      const { port } = new URL(await open())
+      const ask = (headers: Record<string, string>) =>
+        new Promise<number | undefined>((resolve, reject) => {
+          request({ host: '127.0.0.1', port, path: target, headers }, response => {
+            response.resume()
+            resolve(response.statusCode)
+          })
+            .on('error', reject)
+            .end()
+        })
+      expect(await ask({})).toBe(401)
+      expect(await ask({ authorization })).toBe(400)
+    },
+  )
 
   test('resolves an image as its engine does', async () => {
     const url = `${await open()}/v1/images/resolve`

@@ -75,7 +75,6 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const url = new URL(request.url ?? '/', 'http://agent')
   const cluster = options.cluster()
   if (cluster === undefined)
     return problem(response, 503, 'not-ready', 'the agent has not heard of its cluster yet')
@@ -84,6 +83,9 @@ async function answer(
     response.setHeader('www-authenticate', 'Bearer')
     return problem(response, 401, 'not-authorised', 'a bearer token of this host is needed')
   }
+  // Only for those who may ask: some targets, such as `//`, are no address.
+  const url = URL.parse(request.url ?? '/', 'http://agent')
+  if (url === null) return problem(response, 400, 'not-an-address', 'the target of the request is no address')
   const method = request.method ?? 'GET'
   if (url.pathname === '/v1/alive')
     return method === 'GET' ? json(response, 200, alive(options, cluster)) : notAllowed(response, 'GET')

@@ -12,6 +12,7 @@ import { type Asker, ask } from './probe/ask.ts'
 import { needsImage, planProbes } from './probe/plan.ts'
 import { Watch } from './probe/watch.ts'
 import type { PlacedOrder } from './state/orders.ts'
+import type { RoutedPorts } from './state/routed-ports.ts'
 import type { Templates } from './state/templates.ts'
 import type { Tell } from './tell.ts'
 
@@ -24,8 +25,9 @@ export interface WorkContext {
   readonly containers: Containers
   readonly templates: Templates
   readonly tell: Tell
-  /** The first port of a service that a route leads to. */
-  readonly routedPort: (service: PlacedOrder['placed']['service']) => string | undefined
+  readonly routedPorts: Pick<RoutedPorts, 'of' | 'isKnown'>
+  /** Resolves once the stored reports were read, or after a while: what is found running may be known there. */
+  readonly storedReports: () => Promise<void>
   /** Something changed: look again. */
   readonly changed: () => void
 }
@@ -44,7 +46,7 @@ export async function start(
   context.changed()
   const template = await templates.of(order)
   if (signal.aborted) return
-  instance.attempt = attempt
+  instance.begins(attempt)
   const created = await create(context, instance, order, template, attempt, signal)
   if (signal.aborted) return
   if (created.kind === 'failed') return giveUp(context, instance, order, created.reason)
@@ -91,6 +93,7 @@ export async function adopt(
   container: ContainerId,
 ): Promise<void> {
   const template = await context.templates.of(order)
+  if (instance.isBlank) await context.storedReports()
   const seen = context.containers.get(container)
   instance.attempt = Math.max(instance.attempt, seen?.attempt ?? 0)
   instance.reason = undefined
@@ -269,19 +272,33 @@ function beginWatch(
   was: 'new' | 'ready',
   healthcheck: 'present' | 'absent',
 ): void {
-  const probing = planProbes({
+  const { routedPorts } = context
+  const target = () => ({
     template,
     hostPorts: order.placed.ports,
-    routedPort: context.routedPort(order.placed.service),
+    routedPort: routedPorts.of(order.placed.service),
     imageHealthcheck: healthcheck,
   })
+  const planned = planProbes(target())
+  const probing = {
+    plan: planned.plan,
+    // Afresh each time: routes come and change while it runs.
+    get questions() {
+      return { ...planned.questions, ...planProbes(target()).questions }
+    },
+  }
+  const guessesPort = needsImage(template) && healthcheck === 'absent' && template.ports.length > 1
   let everReady = was === 'ready'
   const watch: Watch = new Watch({
     container,
     probing,
     was,
     clock: context.clock,
-    ask: (question, signal) => ask(context.asker, container, question, signal),
+    ask: (question, signal) =>
+      // The wrong port of what is ready would take it out of traffic.
+      was === 'ready' && guessesPort && question.kind === 'tcp' && !routedPorts.isKnown
+        ? Promise.reject(new Error('it is not known yet which port is routed'))
+        : ask(context.asker, container, question, signal),
     onChange: () => {
       if (!everReady && watch.state.ready) {
         everReady = true
@@ -309,11 +326,24 @@ async function lastLines({ engine, clock }: WorkContext, container: ContainerId)
   } finally {
     end.abort()
   }
-  return lines.slice(-logLines)
+  return lastThatFit(lines.slice(-logLines))
+}
+
+/** The last lines, as many as fit; control characters make one longer in the store than it looks. */
+function lastThatFit(lines: readonly string[]): readonly string[] {
+  let bytes = 0
+  let first = lines.length
+  for (; first > 0; first -= 1) {
+    bytes += Buffer.byteLength(JSON.stringify(lines[first - 1])) + 1
+    if (bytes > logBytes) break
+  }
+  return lines.slice(first)
 }
 
 const logLines = 20
 const logWidth = 200
+/** Of all lines together, as they are stored. */
+const logBytes = 4096
 const logMs = 300
 
 export type WorkKind = Exclude<Action['kind'], 'interrupt' | 'confirm' | 'forget'>

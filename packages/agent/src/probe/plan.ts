@@ -65,11 +65,14 @@ function usualReadiness(target: ProbeTarget): (ProbeTiming & { readonly asks: Qu
   if (target.template.health.startup !== undefined) return undefined
   if (target.imageHealthcheck === 'present')
     return { ...usual, pace: 'as-told', asks: { kind: 'docker', timeoutMs: usual.timeoutMs } }
-  const name = target.routedPort ?? target.template.ports[0]?.name
-  const port = name === undefined ? undefined : target.hostPorts[name]
+  // A route may lead to a port that only other generations have.
+  const names = [target.routedPort, target.template.ports[0]?.name]
+  const port = names.map(name => (name === undefined ? undefined : target.hostPorts[name])).find(isGiven)
   if (port === undefined) return undefined
   return { ...usual, pace: 'quick', asks: { kind: 'tcp', port, timeoutMs: usual.timeoutMs } }
 }
+
+const isGiven = (port: number | undefined): port is number => port !== undefined
 
 const timingOf = (probe: Probe): ProbeTiming => ({
   every: probe.every,

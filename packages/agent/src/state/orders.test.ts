@@ -1,5 +1,11 @@
 import type { Instant } from '@boxcar/core/model/clock'
-import { type GenerationNumber, hostId, type InstanceId, type ServiceName } from '@boxcar/core/model/ids'
+import {
+  type ClusterName,
+  type GenerationNumber,
+  hostId,
+  type InstanceId,
+  type ServiceName,
+} from '@boxcar/core/model/ids'
 import type { Placement } from '@boxcar/core/model/placement'
 import { clusters, placements } from '@boxcar/store/keys'
 import type { Change, FollowStep, Revision } from '@boxcar/store/store'
@@ -71,7 +77,7 @@ describe('orders', () => {
   const standing = () =>
     [...orders.orders.values()].map(order => `${order.instance} ${order.desired} ${order.revision}`)
   beforeEach(() => {
-    orders = new Orders()
+    orders = new Orders('test' as ClusterName)
     expect(orders.take(snapshot(10, cluster(), placed(0, 5), placed(1, 6)), now)).toEqual({ kind: 'changed' })
   })
 
@@ -134,7 +140,7 @@ describe('orders', () => {
   })
 
   test('are found again as they were saved', () => {
-    const next = new Orders()
+    const next = new Orders('test' as ClusterName)
     expect(next.load(orders.saved() ?? '')).toBeUndefined()
     expect([...next.orders.values()]).toEqual([...orders.orders.values()])
     expect(next.cluster).toEqual(orders.cluster)
@@ -142,7 +148,14 @@ describe('orders', () => {
     expect(next.take(snapshot(9, cluster()), now)).toMatchObject({ kind: 'refused', store: 'behind' })
   })
 
+  test('of a cluster of another name are not taken up', () => {
+    const next = new Orders('other' as ClusterName)
+    expect(next.load(orders.saved() ?? '')).toMatchObject({ is: 'foreign' })
+    expect(next.orders.size).toBe(0)
+    expect(next.cluster).toBeUndefined()
+  })
+
   test.each(['', '{', '[]', '{"format":2}', '{"format":1}'])('%j is no saved orders', text => {
-    expect(new Orders().load(text)).toHaveProperty('problem')
+    expect(new Orders('test' as ClusterName).load(text)).toHaveProperty('problem')
   })
 })

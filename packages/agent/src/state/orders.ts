@@ -6,7 +6,7 @@
 
 import type { Order } from '@boxcar/core/instance/converge'
 import type { Instant } from '@boxcar/core/model/clock'
-import type { InstanceId } from '@boxcar/core/model/ids'
+import type { ClusterName, InstanceId } from '@boxcar/core/model/ids'
 import { type Placement, placement } from '@boxcar/core/model/placement'
 import { type ClusterRecord, clusterRecord, clusters, placements } from '@boxcar/store/keys'
 import {
@@ -26,6 +26,14 @@ export interface PlacedOrder extends Order {
 
 export type Taken = { readonly kind: 'changed' } | { readonly kind: 'same' } | Refused
 
+/** Saved orders that are not taken up. */
+export interface Unusable {
+  /** foreign: of another cluster, as is what lies beside them. */
+  readonly is: 'unreadable' | 'foreign'
+  /** In one sentence. */
+  readonly problem: string
+}
+
 export interface Refused {
   readonly kind: 'refused'
   /** foreign: another cluster's store, and nothing is written there. behind: ours, as it was some time ago. */
@@ -41,6 +49,8 @@ const revision = z
 
 const savedOrders = z.object({
   format: z.literal(1),
+  /** Of the cluster; files of before this was written have none. */
+  name: z.string().optional(),
   cluster: clusterRecord,
   head: revision,
   orders: z.array(z.object({ created: revision, revision, placed: placement })),
@@ -61,10 +71,23 @@ export class Orders {
   #refused: Refused | undefined
   #trouble: string | undefined = 'the store was not heard yet'
 
+  /** The name of the cluster that this host is told to be of. */
+  readonly #name: ClusterName
+
+  constructor(name: ClusterName) {
+    this.#name = name
+  }
+
   /** Takes up what an earlier run saved; a problem is a sentence, and nothing is taken up then. */
-  load(text: string): { readonly problem: string } | undefined {
+  load(text: string): Unusable | undefined {
     const parsed = readSaved(text)
     if ('problem' in parsed) return parsed
+    const { name } = parsed.saved
+    if (name !== undefined && name !== this.#name)
+      return {
+        is: 'foreign',
+        problem: `it is of the cluster '${name}', and this host is of '${this.#name}' now`,
+      }
     this.#cluster = parsed.saved.cluster
     this.#head = parsed.saved.head
     this.#orders = new Map(
@@ -83,7 +106,13 @@ export class Orders {
       revision: order.revision,
       placed: order.placed,
     }))
-    const saved: SavedOrders = { format: 1, cluster: this.#cluster, head: this.#head, orders }
+    const saved: SavedOrders = {
+      format: 1,
+      name: this.#name,
+      cluster: this.#cluster,
+      head: this.#head,
+      orders,
+    }
     return JSON.stringify(saved)
   }
 
@@ -266,15 +295,15 @@ function orderOf(placed: Placement, created: Revision, modified: Revision): Plac
   }
 }
 
-function readSaved(
-  text: string,
-): { readonly saved: z.output<typeof savedOrders> } | { readonly problem: string } {
+function readSaved(text: string): { readonly saved: z.output<typeof savedOrders> } | Unusable {
   let json: unknown
   try {
     json = JSON.parse(text)
   } catch (error) {
-    return { problem: error instanceof Error ? error.message : String(error) }
+    return { is: 'unreadable', problem: error instanceof Error ? error.message : String(error) }
   }
   const parsed = savedOrders.safeParse(json)
-  return parsed.success ? { saved: parsed.data } : { problem: z.prettifyError(parsed.error) }
+  return parsed.success
+    ? { saved: parsed.data }
+    : { is: 'unreadable', problem: z.prettifyError(parsed.error) }
 }
