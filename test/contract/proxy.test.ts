@@ -10,8 +10,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openProxy, type ProxyOptions, type RouteTable } from '@boxcar/agent/proxy/proxy'
 import { Runtime } from '@boxcar/agent/proxy/runtime'
+import { type ProxyState, Routing } from '@boxcar/agent/routing'
 import type { GenerationNumber, InstanceId, ServiceName } from '@boxcar/core/model/ids'
-import type { Listener, Route } from '@boxcar/core/model/route'
+import type { Listener, Route, RouteAck } from '@boxcar/core/model/route'
+import { routes } from '@boxcar/store/keys'
+import { silent } from '@boxcar/store/log'
+import type { Revision } from '@boxcar/store/store'
 import { systemClock } from '@boxcar/store/system'
 import { afterEach, describe, expect, test } from 'vitest'
 
@@ -191,6 +195,69 @@ describe('the process', () => {
     }
     // The best of three, and no slower than a first start where other tests keep the machine busy.
     expect(Math.min(...away)).toBeLessThan(Math.max(1_000, 2 * coldMs))
+  })
+
+  test('is killed and started again when it hangs, whether its master or its worker does', async () => {
+    const { proxy, port, open, options } = await room()
+    await applied(proxy, twoGenerations(port, [1000, 0], [await app('g1')], []))
+    const hang = async (who: 'master' | 'worker') => {
+      const worker = await workerAt(port)
+      process.kill(who === 'worker' ? worker : await parentOf(worker), 'SIGSTOP')
+      return worker
+    }
+    const isBack = async (worker: number) =>
+      (await workerAt(port)) !== worker && (await ask({ port })).by === 'g1'
+    for (const who of ['worker', 'master'] as const) {
+      const worker = await hang(who)
+      await until(() => isBack(worker), 10_000)
+      await until(async () => proxy.health().kind === 'ok', 5_000)
+      expect(await readFile(`/proc/${worker}/cmdline`, 'utf8').catch(() => '')).toBe('')
+    }
+    await proxy.leave()
+    const worker = await hang('worker')
+    const next = await open(options)
+    expect(await isBack(worker)).toBe(true)
+    expect(next.health().kind).toBe('ok')
+  })
+
+  test('that is told a table it refuses fails, serves what it served when it dies, and takes the next', async () => {
+    const { proxy: plain, port, open, options } = await room()
+    await plain.leave()
+    const { path, refuse, accept } = await moody(options.dir)
+    const proxy = await open({ ...options, haproxy: path })
+    const blue = await app('g1')
+    const routing = startRouting(proxy)
+    const first = route('shop/web', [http(port)], [[1, 1000, [blue]]])
+    routing.snapshot('1', [first])
+    await until(async () => routing.ack()?.revision === '1', 5_000)
+    await refuse()
+    const second = route('shop/new', [http(await freePort())], [[1, 1000, [blue]]])
+    routing.snapshot('2', [first, second])
+    const why = expect.stringContaining('no such keyword')
+    await until(async () => proxy.health().kind === 'failing', 5_000)
+    await until(async () => routing.states().length === 1, 1_000)
+    expect(routing.states()).toEqual([{ state: 'failing', reason: why }])
+    expect(routing.ack()?.revision).toBe('1')
+    await until(async () => routing.ack() === undefined, 10_000)
+    expect(proxy.health()).toMatchObject({ kind: 'failing', why })
+
+    const worker = await workerAt(port)
+    process.kill(await parentOf(worker), 'SIGKILL')
+    await until(async () => (await workerAt(port)) !== worker && (await ask({ port })).by === 'g1', 5_000)
+    await until(async () => {
+      const health = proxy.health()
+      return health.kind === 'failing' && health.why.includes('no such keyword')
+    }, 5_000)
+    // After a restart of the agent the disk is what knows the last good ones.
+    await routing.end()
+    await proxy.stop()
+    const next = await open({ ...options, haproxy: path })
+    expect(next.health()).toMatchObject({ kind: 'failing', why })
+    expect((await ask({ port })).by).toBe('g1')
+    await accept()
+    await applied(next, tableOf(first, second))
+    expect(next.health()).toEqual({ kind: 'ok', faults: [] })
+    expect((await ask({ port: second.listeners[0]?.listen ?? 0 })).by).toBe('g1')
   })
 
   test('serves on while its agent restarts, and is taken over', async () => {
@@ -480,7 +547,7 @@ describe('a port', () => {
     const a = await app('a')
     await applied(proxy, twoGenerations(port, [1000, 0], [a], []))
     await stale(port)
-    await until(async () => proxy.health().kind === 'failing', 12_000)
+    await until(async () => proxy.health().kind === 'failing', 20_000)
     const health = proxy.health()
     expect(health.kind === 'failing' && health.why).toContain(`port ${port}`)
   })
@@ -688,6 +755,62 @@ async function refusing(dir: string): Promise<string> {
   const path = `${dir}/refusing`
   await writeFile(path, '#!/bin/sh\necho "[ALERT] (1) : no such keyword" >&2\nexit 1\n', { mode: 0o700 })
   return path
+}
+
+/** A binary that finds fault with every configuration while it is told to. */
+async function moody(dir: string) {
+  const path = `${dir}/moody`
+  const sign = `${dir}/refuse`
+  const script = `#!/bin/sh
+if [ "$1" = -c ] && [ -e ${sign} ]; then
+  echo "[ALERT] (1) : no such keyword" >&2
+  exit 1
+fi
+exec ${haproxy} "$@"
+`
+  await writeFile(path, script, { mode: 0o700 })
+  return { path, refuse: () => writeFile(sign, ''), accept: () => rm(sign) }
+}
+
+/** The agent's routing before a proxy, with what it tells the cluster. */
+function startRouting(proxy: Opened) {
+  let ack: RouteAck | undefined
+  const states: ProxyState[] = []
+  const routing = new Routing({
+    proxy,
+    clock: systemClock,
+    log: silent,
+    tell: () => undefined,
+    onAck: next => {
+      ack = next
+    },
+    onState: state => states.push(state),
+  })
+  const stop = new AbortController()
+  const running = routing.run(stop.signal)
+  const end = () => {
+    stop.abort()
+    return running
+  }
+  cleanups.push(end)
+  const snapshot = (revision: string, wanted: readonly Route[]) =>
+    routing.take({
+      kind: 'snapshot',
+      revision: revision as Revision,
+      entries: wanted.map(value => ({
+        kind: 'put',
+        collection: routes,
+        entry: {
+          id: value.service,
+          value,
+          created: revision as Revision,
+          modified: revision as Revision,
+          lease: undefined,
+        },
+      })),
+      unreadable: [],
+    })
+  return { snapshot, ack: () => ack, states: () => states, end }
 }
 
 /** Another HAProxy on the same port, as one that somebody forgot would be. */

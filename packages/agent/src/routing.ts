@@ -3,13 +3,14 @@
  * proxy serves: nothing is acknowledged before it is true, and nothing twice. While the store is away, and until a snapshot
  * of the right store is there, the proxy goes on with what it has.
  */
-import type { Clock } from '@boxcar/core/model/clock'
+import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
 import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import { type Route, type RouteAck, route } from '@boxcar/core/model/route'
 import { Bell } from '@boxcar/store/bell'
 import { routes } from '@boxcar/store/keys'
 import type { Log } from '@boxcar/store/log'
 import { type FollowStep, noRevision, type Revision } from '@boxcar/store/store'
+import type { ProxyFault } from './proxy/picture.ts'
 import type { Proxy as EdgeProxy } from './proxy/proxy.ts'
 import type { Tell } from './tell.ts'
 
@@ -32,7 +33,11 @@ export class Routing {
   /** The revision that the proxy serves, of those asked for by this run. */
   #served: string | undefined
   #state: ProxyState = { state: 'up' }
-  #told = ''
+  /** The table that was refused last, how often, and until when it is not tried again. */
+  #refused: { readonly revision: Revision; readonly times: number; readonly until: Instant } | undefined
+  #refusalTold: string | undefined
+  /** The faults of the served routes, each told of once while it lasts. */
+  #faultsTold: ReadonlySet<string> = new Set()
 
   constructor(options: RoutingOptions) {
     this.#options = options
@@ -73,35 +78,47 @@ export class Routing {
     try {
       while (!signal.aborted) {
         const rings = this.#bell.rings
-        const applied = await this.#apply()
-        const waitMs = await this.#acknowledge()
-        await this.#bell.within(clock, applied === 'again' ? againMs : waitMs, signal, rings)
+        const applyMs = await this.#apply()
+        const ackMs = await this.#acknowledge()
+        await this.#bell.within(clock, Math.min(applyMs, ackMs), signal, rings)
       }
     } finally {
       unhear()
     }
   }
 
-  async #apply(): Promise<'done' | 'again'> {
-    const { proxy, log, tell } = this.#options
+  /** Gives the newest routes to the proxy; gives when to look again, milliseconds. */
+  async #apply(): Promise<number> {
+    const { proxy, clock, log, tell } = this.#options
     const revision = this.#revision
-    if (revision === noRevision || this.#served === revision) return 'done'
+    if (revision === noRevision || this.#served === revision) return idleMs
+    const before = this.#refused?.revision === revision ? this.#refused : undefined
+    // A ring of the bell is no reason to try a refused table sooner, unless the proxy is well again.
+    if (before !== undefined && clock.now() < before.until && proxy.health().kind === 'failing') {
+      return before.until - clock.now()
+    }
     const outcome = await proxy.apply({ revision, routes: new Map(this.#routes) })
     if (outcome.kind === 'applied') {
       this.#served = outcome.revision
-      for (const fault of outcome.faults) this.#warnOnce(`${JSON.stringify(fault)}`)
-      return 'done'
+      this.#refused = undefined
+      this.#refusalTold = undefined
+      this.#tellFaults(outcome.faults)
+      return idleMs
     }
     log.error({ revision, outcome: outcome.kind, why: outcome.why }, 'the proxy did not take the routes')
-    if (outcome.kind === 'refused' && this.#told !== outcome.why) {
-      this.#told = outcome.why
+    if (outcome.kind === 'down') return againMs
+    const times = (before?.times ?? 0) + 1
+    const pauseMs = Math.min(longestAgainMs, againMs * 2 ** (times - 1))
+    this.#refused = { revision, times, until: after(clock.now(), pauseMs) }
+    if (this.#refusalTold !== outcome.why) {
+      this.#refusalTold = outcome.why
       tell({
         kind: 'routes-refused',
         level: 'error',
         message: `the proxy refused the routes and goes on with the last good ones: ${outcome.why}`,
       })
     }
-    return 'again'
+    return pauseMs
   }
 
   /** What is acknowledged now; gives when to look again, milliseconds. */
@@ -136,15 +153,18 @@ export class Routing {
     else this.#options.tell({ kind: 'proxy-up', message: 'the proxy is well again' })
   }
 
-  #warnOnce(fault: string): void {
-    if (this.#told === fault) return
-    this.#told = fault
-    this.#options.log.warn({ fault }, 'the proxy cannot serve a part of the routes')
-    this.#options.tell({
-      kind: 'route-fault',
-      level: 'warning',
-      message: `a part of the routes cannot be served here: ${fault}`,
-    })
+  #tellFaults(faults: readonly ProxyFault[]): void {
+    const now = new Set(faults.map(fault => JSON.stringify(fault)))
+    for (const fault of now) {
+      if (this.#faultsTold.has(fault)) continue
+      this.#options.log.warn({ fault }, 'the proxy cannot serve a part of the routes')
+      this.#options.tell({
+        kind: 'route-fault',
+        level: 'warning',
+        message: `a part of the routes cannot be served here: ${fault}`,
+      })
+    }
+    this.#faultsTold = now
   }
 
   #put(value: unknown): void {
@@ -157,4 +177,5 @@ export class Routing {
 const patienceMs = 5000
 const drainingMs = 250
 const againMs = 500
+const longestAgainMs = 10_000
 const idleMs = 60_000

@@ -30,6 +30,8 @@ export type Reloaded =
 
 const startLimitMs = 10_000
 const reloadLimitMs = 20_000
+/** How long a process that was killed is waited for. */
+const endLimitMs = 3_000
 const logLimitBytes = 1_000_000
 
 export class HaproxyProcess {
@@ -82,7 +84,7 @@ export class HaproxyProcess {
   /** Starts a master with the configuration on the disk, after ending what an earlier life may have left over. */
   async start(): Promise<Started> {
     const { haproxy, dir, clock } = this.#options
-    await this.#endLeftovers()
+    await this.endStrangers()
     await rm(masterSocket(dir), { force: true })
     const log = await this.#openLog()
     const child = spawn(haproxy, this.#arguments(), {
@@ -121,7 +123,7 @@ export class HaproxyProcess {
       execFile(
         this.#options.haproxy,
         ['-c', '-f', path],
-        { timeout: 60_000, encoding: 'utf8' },
+        { timeout: 60_000, killSignal: 'SIGKILL', encoding: 'utf8' },
         (error, _stdout, stderr) => resolve(error === null ? undefined : alerts(stderr) || error.message),
       )
     })
@@ -153,11 +155,35 @@ export class HaproxyProcess {
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
       if (!(await this.alive())) break
       kill(master.pid, signal)
-      await this.gone(AbortSignal.timeout(3_000))
+      await this.gone(AbortSignal.timeout(endLimitMs))
     }
     this.#master = undefined
-    await this.#endLeftovers()
+    await this.endStrangers()
     await rm(this.#pidFile(), { force: true })
+  }
+
+  /** Why the master or its newest worker does not answer within a limit; nothing when both do. */
+  async silence(limitMs: number): Promise<string | undefined> {
+    const { dir, clock } = this.#options
+    const prompt = new Runtime({ socket: masterSocket(dir), clock, timeoutMs: limitMs })
+    try {
+      const { newest } = await prompt.workers()
+      if (newest !== undefined) await prompt.ask(newest, 'show info')
+      return undefined
+    } catch (error) {
+      if (error instanceof RuntimeSilent) return error.message
+      throw error
+    }
+  }
+
+  /** Ends a process that hears nothing any more, at once and with its workers. */
+  async kill(): Promise<void> {
+    if (this.#master !== undefined && (await this.alive())) {
+      kill(this.#master.pid, 'SIGKILL')
+      await this.gone(AbortSignal.timeout(endLimitMs))
+    }
+    this.#master = undefined
+    await this.endStrangers()
   }
 
   /** Processes of this folder's configuration that no master of ours answers for. */
@@ -173,8 +199,17 @@ export class HaproxyProcess {
     return found
   }
 
-  async #endLeftovers(): Promise<void> {
-    for (const pid of await this.strangers()) kill(pid, 'SIGKILL')
+  /** Ends what an earlier life left over and waits for it, so that its ports are free. */
+  async endStrangers(): Promise<void> {
+    const { clock } = this.#options
+    let left = await this.strangers()
+    for (const pid of left) kill(pid, 'SIGKILL')
+    const deadline = after(clock.now(), endLimitMs)
+    while (left.length > 0 && clock.now() < deadline) {
+      await clock.sleep(10)
+      const seen = await Promise.all(left.map(look))
+      left = left.filter((_, at) => seen[at] !== undefined)
+    }
   }
 
   async #workersIfAny(): Promise<Workers | undefined> {

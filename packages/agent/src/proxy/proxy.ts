@@ -112,6 +112,10 @@ export interface ProxyOptions {
 }
 
 const probeEveryMs = 2_000
+/** After a probe that the process did not answer the next comes sooner, and is given more time. */
+const suspectEveryMs = 1_000
+const probeLimitMs = 1_000
+const suspectLimitMs = 2_000
 const shareLookEveryMs = 10_000
 const repairEveryMs = 30_000
 const longestSocketPath = 90
@@ -148,6 +152,11 @@ interface Served {
   readonly picture: Picture
 }
 
+interface Trouble {
+  readonly since: Instant
+  readonly why: string
+}
+
 class ProxyRoom implements Proxy {
   readonly #options: ProxyOptions
   readonly #addresses: Addresses
@@ -171,7 +180,12 @@ class ProxyRoom implements Proxy {
   #leaving: readonly Leaving[] = []
   #resting: readonly Resting[] = []
   #drainMs = new Map<ServiceName, number>()
-  #trouble: { readonly since: Instant; readonly why: string } | undefined
+  /** What is wrong with the process. */
+  #trouble: Trouble | undefined
+  /** Why the newest table is not served; only a table that is taken ends it. */
+  #refusal: Trouble | undefined
+  /** How often in a row the process did not answer. */
+  #silences = 0
   #wakeDrain = new AbortController()
   #loops: Promise<unknown> = Promise.resolve()
 
@@ -185,14 +199,20 @@ class ProxyRoom implements Proxy {
   async open(): Promise<void> {
     await this.#folder.open()
     const state = await loadState(this.#options.dir)
-    const adopted = await this.#process.adopt()
+    const found = await this.#process.adopt()
+    const hung =
+      found &&
+      (await this.#process.silence(probeLimitMs)) !== undefined &&
+      (await this.#process.silence(suspectLimitMs)) !== undefined
+    if (hung) await this.#endHung()
+    const adopted = found && !hung
     if (state !== undefined) {
       this.#table = { revision: state.revision, routes: state.routes }
       this.#layout = state.layout
       for (const [service, route] of state.routes) this.#drainMs.set(service, route.drainMs)
       this.#leaving = leavingAfter([], state.layout, state.routes, this.#now(), this.#drainMs)
+      this.#held = state.doors
       if (adopted) {
-        this.#held = state.doors
         const held = new Set(state.doors.map(doorKey))
         const wanted = wantedDoors(state.routes, this.#addresses)
         this.#blocked = wanted
@@ -236,9 +256,10 @@ class ProxyRoom implements Proxy {
   }
 
   health(): ProxyHealth {
-    return this.#trouble === undefined
-      ? { kind: 'ok', faults: this.#faults }
-      : { kind: 'failing', ...this.#trouble, faults: this.#faults }
+    const [first, second] = [this.#trouble, this.#refusal].filter(one => one !== undefined)
+    if (first === undefined) return { kind: 'ok', faults: this.#faults }
+    const since = second !== undefined && second.since < first.since ? second.since : first.since
+    return { kind: 'failing', since, why: first.why, faults: this.#faults }
   }
 
   onChange(listener: () => void): () => void {
@@ -263,10 +284,13 @@ class ProxyRoom implements Proxy {
     let outcome: ApplyOutcome = { kind: 'down', why: 'not tried' }
     for (let attempt = 0; attempt < 3; attempt++) {
       try {
+        await this.#startGoodBefore(table)
         outcome = await this.#settleOnce(table)
         break
       } catch (error) {
         if (isSystemError(error)) {
+          // A mixture of two tables helps nobody; where the disk is full this may fail too.
+          if (this.#good !== undefined) await this.#write(this.#good).catch(() => undefined)
           outcome = { kind: 'refused', why: `cannot write the proxy's files: ${error.code}` }
           break
         }
@@ -275,18 +299,65 @@ class ProxyRoom implements Proxy {
         this.#options.log.warn({ why: error.message }, 'proxy did not take its orders')
         this.#running = undefined
         outcome = { kind: 'down', why: error.message }
+        if ((await this.#process.alive()) && (await this.#process.silence(suspectLimitMs)) !== undefined) {
+          await this.#endHung()
+        }
       }
     }
-    if (outcome.kind === 'applied') this.#recover()
-    else this.#options.log.error({ outcome, revision: table.revision }, 'routes not applied')
-    if (outcome.kind === 'down') this.#fail(outcome.why)
+    if (outcome.kind !== 'applied') {
+      this.#options.log.error({ outcome, revision: table.revision }, 'routes not applied')
+    }
+    switch (outcome.kind) {
+      case 'applied':
+        this.#recover()
+        if (table === this.#table) this.#accept()
+        break
+      case 'refused':
+        // One that is served already was only to be arranged anew.
+        if (table !== this.#good?.table) this.#refuse(outcome.why)
+        await this.#startAsWritten()
+        break
+      case 'down':
+        this.#fail(outcome.why)
+    }
     return outcome
+  }
+
+  /** Where nothing runs, what was served last comes before a table that may take long or be refused. */
+  async #startGoodBefore(table: RouteTable): Promise<void> {
+    const good = this.#good?.table
+    if (good === undefined || good === table || (await this.#process.alive())) return
+    const outcome = await this.#settleOnce(good)
+    this.#options.log.warn({ outcome, revision: good.revision }, 'proxy started with the routes of before')
+    if (outcome.kind === 'applied') this.#recover()
+  }
+
+  /** Where still nothing runs, the files on the disk were good once. */
+  async #startAsWritten(): Promise<void> {
+    if (this.#stop.signal.aborted || (await this.#process.alive())) return
+    if (!(await this.#folder.has(configurationPath(this.#options.dir)))) return
+    this.#running = undefined
+    const started = await this.#process.start()
+    this.#options.log.warn({ started }, 'proxy started with the files of before')
+    if (started.kind === 'started') this.#recover()
+  }
+
+  /** Ends a process that does not answer; it is started again as one that died is. */
+  async #endHung(): Promise<void> {
+    this.#options.log.error({ pid: this.#process.pid }, 'the proxy process hangs and is killed')
+    this.#silences = 0
+    this.#running = undefined
+    await this.#process.kill()
   }
 
   async #settleOnce(table: RouteTable): Promise<ApplyOutcome> {
     const { dir } = this.#options
     const alive = await this.#process.alive()
-    if (!alive) this.#running = undefined
+    if (!alive) {
+      this.#running = undefined
+      // A worker that has not ended yet would make its doors look like somebody else's.
+      await this.#process.endStrangers()
+    }
     const held = new Set(alive ? this.#held.map(doorKey) : [])
     await this.#findBlocked(table, held)
 
@@ -305,7 +376,9 @@ class ProxyRoom implements Proxy {
     const { picture, faults } = this.#draw(table.routes, layout)
     // What was loaded once needs no trial: a process that died is back sooner.
     const known =
-      this.#good !== undefined && structureOf(this.#good.picture, dir) === structureOf(picture, dir)
+      this.#good !== undefined &&
+      ((!alive && this.#good.table === table) ||
+        structureOf(this.#good.picture, dir) === structureOf(picture, dir))
     const why = known ? undefined : await this.#check(picture, table)
     if (why !== undefined) return { kind: 'refused', why }
     const next: Served = { table, layout, picture }
@@ -453,7 +526,8 @@ class ProxyRoom implements Proxy {
         this.#fail('the process died')
         return this.#settle(this.#table)
       })
-      failures = outcome === undefined || outcome.kind === 'applied' ? 0 : failures + 1
+      const back = outcome === undefined || outcome.kind === 'applied' || (await this.#process.alive())
+      failures = back ? 0 : failures + 1
       // The first time at once.
       if (failures > 1) await clock.sleep(Math.min(5_000, 125 * 2 ** failures), this.#stop.signal)
     }
@@ -481,7 +555,7 @@ class ProxyRoom implements Proxy {
   async #lookForSessions(): Promise<'moving' | 'waiting'> {
     const table = this.#table
     const running = this.#running
-    if (table === undefined || running === undefined) return 'waiting'
+    if (table === undefined || running === undefined || this.#silences > 0) return 'waiting'
     try {
       const workers = await this.#uses()
       const now = this.#now()
@@ -502,6 +576,7 @@ class ProxyRoom implements Proxy {
       return 'moving'
     } catch (error) {
       if (!(error instanceof RuntimeSilent)) throw error
+      this.#silences++
       return 'waiting'
     }
   }
@@ -525,10 +600,21 @@ class ProxyRoom implements Proxy {
     let repair = this.#now()
     let bad = 0
     while (!this.#stop.signal.aborted) {
-      await clock.sleep(probeEveryMs, this.#stop.signal)
-      if (this.#stop.signal.aborted || this.#running === undefined) continue
+      await clock.sleep(this.#silences > 0 ? suspectEveryMs : probeEveryMs, this.#stop.signal)
+      if (this.#stop.signal.aborted) continue
+      const silent = await this.#exclusively(() => this.#whySilent())
+      if (silent !== undefined) {
+        bad++
+        if (bad > 1) this.#fail(silent)
+        continue
+      }
+      if (this.#running === undefined) {
+        await this.#exclusively(() => this.#retake())
+        continue
+      }
       const now = this.#now()
-      const lookForOthers = now - shareLook >= shareLookEveryMs
+      // Who shares a port gets only some of the probes: a bad one is followed by the look that is sure.
+      const lookForOthers = bad > 0 || now - shareLook >= shareLookEveryMs
       if (lookForOthers) shareLook = now
       const why = await this.#exclusively(() =>
         this.#whyFailing(lookForOthers ? 'with-neighbours' : 'answers-only'),
@@ -543,6 +629,18 @@ class ProxyRoom implements Proxy {
       repair = (this.#now() + 100 * tookMs) as Instant
       log.debug({ tookMs }, 'proxy compared with what it should be')
     }
+  }
+
+  /** Whether the process hears us; one that does not for a second time is killed. */
+  async #whySilent(): Promise<string | undefined> {
+    if (!(await this.#process.alive())) {
+      this.#silences = 0
+      return undefined
+    }
+    const why = await this.#process.silence(this.#silences > 0 ? suspectLimitMs : probeLimitMs)
+    this.#silences = why === undefined ? 0 : this.#silences + 1
+    if (this.#silences > 1) await this.#endHung()
+    return why === undefined ? undefined : `the process does not answer: ${why}`
   }
 
   async #whyFailing(extent: 'with-neighbours' | 'answers-only'): Promise<string | undefined> {
@@ -565,6 +663,13 @@ class ProxyRoom implements Proxy {
       if (error instanceof RuntimeSilent) return `the process does not answer: ${error.message}`
       throw error
     }
+  }
+
+  /** A process that runs with something unknown is told what is wanted; a refused table is its caller's to try again. */
+  async #retake(): Promise<void> {
+    const table = this.#refusal === undefined ? this.#table : this.#good?.table
+    if (this.#stop.signal.aborted || table === undefined || this.#running !== undefined) return
+    if (await this.#process.alive()) await this.#settle(table)
   }
 
   async #retryBlocked(): Promise<void> {
@@ -606,6 +711,19 @@ class ProxyRoom implements Proxy {
     if (this.#trouble?.why === why) return
     this.#trouble = { since: this.#trouble?.since ?? this.#now(), why }
     this.#options.log.error({ why }, 'proxy failing')
+    this.#changed()
+  }
+
+  #refuse(why: string): void {
+    if (this.#refusal?.why === why) return
+    this.#refusal = { since: this.#refusal?.since ?? this.#now(), why }
+    this.#changed()
+  }
+
+  #accept(): void {
+    if (this.#refusal === undefined) return
+    this.#refusal = undefined
+    this.#options.log.info('the proxy takes routes again')
     this.#changed()
   }
 

@@ -1,5 +1,5 @@
 /** What the proxy room remembers on the disk: a restarted agent takes up the same slots and goes on. */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import type { GenerationNumber, ServiceName } from '@boxcar/core/model/ids'
 import { endpoint, type Route, route } from '@boxcar/core/model/route'
 import { z } from 'zod'
@@ -91,6 +91,13 @@ export class Folder {
     await writeFile(`${path}.new`, text, { mode: 0o600 })
     await rename(`${path}.new`, path)
     this.#written.set(path, text)
+  }
+
+  has(path: string): Promise<boolean> {
+    return access(path).then(
+      () => true,
+      () => false,
+    )
   }
 
   writeState(state: ProxyState): Promise<void> {

@@ -1,0 +1,142 @@
+import type { InstanceId } from '@boxcar/core/model/ids'
+import type { RouteAck } from '@boxcar/core/model/route'
+import { silent } from '@boxcar/store/log'
+import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
+import type { Revision } from '@boxcar/store/store'
+import { afterEach, expect, test } from 'vitest'
+import type { ProxyFault } from './proxy/picture.ts'
+import type { ApplyOutcome, Proxy as EdgeProxy, ProxyHealth, RouteTable } from './proxy/proxy.ts'
+import { Routing } from './routing.ts'
+
+const stops: (() => Promise<void>)[] = []
+
+afterEach(async () => {
+  for (const stop of stops.splice(0)) await stop()
+})
+
+test('a refused table is tried again ever more seldom, and nothing is acknowledged after five seconds', async () => {
+  const { clock, edge, routing, acks, told } = start()
+  take(routing, '1')
+  await clock.advance(100)
+  expect(acks.at(-1)?.revision).toBe('1')
+  edge.refuse('no space', clock)
+  take(routing, '2')
+  await clock.advance(4_900)
+  expect(acks.at(-1)?.revision).toBe('1')
+  await clock.advance(200)
+  expect(acks.at(-1)).toBeUndefined()
+  await clock.advance(54_900)
+  // At 0, 0.5, 1.5, 3.5, 7.5, 15.5, 25.5, 35.5, 45.5 and 55.5 seconds.
+  expect(edge.asked.filter(revision => revision === '2').length).toBe(10)
+  expect(told).toEqual(['routes-refused', 'proxy-failing'])
+  edge.accept()
+  await clock.advance(100)
+  expect(acks.at(-1)?.revision).toBe('2')
+})
+
+test('a newer table is tried at once though the one before was refused', async () => {
+  const { clock, edge, routing } = start()
+  edge.refuse('no space', clock)
+  take(routing, '1')
+  await clock.advance(20_000)
+  take(routing, '2')
+  await clock.advance(10)
+  expect(edge.asked.at(-1)).toBe('2')
+})
+
+test('each fault is told of once while it lasts', async () => {
+  const { clock, edge, routing, messages } = start()
+  const [a, b] = [fault(80), fault(81)]
+  const faults = async (revision: string, list: readonly ProxyFault[]) => {
+    edge.faults = list
+    take(routing, revision)
+    await clock.advance(100)
+    return messages.splice(0).length
+  }
+  expect(await faults('1', [a, b])).toBe(2)
+  expect(await faults('2', [a, b])).toBe(0)
+  expect(await faults('3', [b])).toBe(0)
+  expect(await faults('4', [b, a])).toBe(1)
+})
+
+const fault = (port: number): ProxyFault => ({ kind: 'port', port, address: '127.0.0.1', why: 'taken' })
+
+function take(routing: Routing, revision: string): void {
+  routing.take({ kind: 'snapshot', revision: revision as Revision, entries: [], unreadable: [] })
+}
+
+function start() {
+  const clock = new VirtualClock()
+  const edge = new Edge()
+  const acks: (RouteAck | undefined)[] = []
+  const told: string[] = []
+  const messages: string[] = []
+  const routing = new Routing({
+    proxy: edge,
+    clock,
+    log: silent,
+    tell: event => {
+      told.push(event.kind)
+      messages.push(event.message)
+    },
+    onAck: ack => acks.push(ack),
+    onState: () => undefined,
+  })
+  const stop = new AbortController()
+  const running = routing.run(stop.signal)
+  stops.push(() => {
+    stop.abort()
+    return running
+  })
+  return { clock, edge, routing, acks, told, messages }
+}
+
+/** A proxy that answers what a test wants. */
+class Edge implements EdgeProxy {
+  readonly asked: string[] = []
+  faults: readonly ProxyFault[] = []
+  readonly #listeners = new Set<() => void>()
+  #health: ProxyHealth = { kind: 'ok', faults: [] }
+  #outcome: ApplyOutcome | undefined
+
+  refuse(why: string, clock: VirtualClock): void {
+    this.#outcome = { kind: 'refused', why }
+    this.#become({ kind: 'failing', since: clock.now(), why, faults: [] })
+  }
+
+  accept(): void {
+    this.#outcome = undefined
+    this.#become({ kind: 'ok', faults: [] })
+  }
+
+  apply({ revision }: RouteTable): Promise<ApplyOutcome> {
+    this.asked.push(revision)
+    return Promise.resolve(this.#outcome ?? { kind: 'applied', revision, faults: this.faults })
+  }
+
+  draining(): Promise<readonly InstanceId[]> {
+    return Promise.resolve([])
+  }
+
+  health(): ProxyHealth {
+    return this.#health
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  leave(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  stop(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  #become(health: ProxyHealth): void {
+    this.#health = health
+    for (const listener of this.#listeners) listener()
+  }
+}
