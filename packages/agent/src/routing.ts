@@ -68,10 +68,6 @@ export class Routing {
     this.#bell.ring()
   }
 
-  routedPort(service: ServiceName): string | undefined {
-    return this.#routes.get(service)?.listeners[0]?.port
-  }
-
   async run(signal: AbortSignal): Promise<void> {
     const { proxy, clock } = this.#options
     const unhear = proxy.onChange(() => this.#bell.ring())
