@@ -1,7 +1,7 @@
 /** What is fetched straight from a host: logs, from its agent's own authenticated port. */
 import type { HostRecord } from '@boxcar/core/model/host'
 import type { InstanceId } from '@boxcar/core/model/ids'
-import { agentToken } from '@boxcar/store/agent-token'
+import { agentToken, agentUrl } from '@boxcar/store/agent-token'
 import { z } from 'zod'
 
 export interface LogQuery {
@@ -41,7 +41,7 @@ export function agentsOverHttp(secret: string, doFetch: typeof fetch = fetch): A
       if (tail !== undefined) query.set('tail', String(tail))
       if (follow === true) query.set('follow', 'true')
       if (since !== undefined) query.set('since', String(since))
-      const url = `http://${bracketed(host.address)}:${host.agentPort}/v1/instances/${instance}/logs?${query}`
+      const url = agentUrl(host, `/v1/instances/${instance}/logs?${query}`)
       const ended = new AbortController()
       const stop = AbortSignal.any([signal, ended.signal])
       const late = setTimeout(() => ended.abort(new Error('no answer in time')), answerMs)
@@ -63,8 +63,6 @@ export function agentsOverHttp(secret: string, doFetch: typeof fetch = fetch): A
     },
   }
 }
-
-const bracketed = (address: string) => (address.includes(':') ? `[${address}]` : address)
 
 /** Longer lines are cut by the agent; one that is not is not from an agent. */
 const longestLine = 1024 * 1024

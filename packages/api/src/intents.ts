@@ -1,8 +1,10 @@
 /** What people ask of a rollout. The leader acts on it; the call waits for that. */
+
 import { elapsed } from '@boxcar/core/model/clock'
 import { type GenerationNumber, type ServiceName, serviceParts } from '@boxcar/core/model/ids'
 import type { Rollout } from '@boxcar/core/model/rollout'
 import type { Intent } from '@boxcar/core/model/service'
+import { type UnclearUndo, unclearUndo } from '@boxcar/core/rollout/rollout'
 import { created, put } from '@boxcar/store/collection'
 import { generations, intents, rollouts, specs } from '@boxcar/store/keys'
 import { compareRevisions, noRevision, type Revision } from '@boxcar/store/store'
@@ -144,48 +146,43 @@ function impossible(
         },
       ],
     }
-  const unclear = ask.to === undefined && rollout !== undefined ? whyUnclear(name, rollout, asked) : undefined
-  if (unclear !== undefined) return unclear
+  if (ask.to === undefined && rollout !== undefined) {
+    const unclear = unclearUndo(rollout, asked)
+    if (unclear !== undefined) return unclearRefusal(name, unclear, rollout)
+  }
   if (moving) return undefined
-  // The rollout was given up by itself: going back once more would take away what answers well.
-  if (ask.to === undefined && phase.phase === 'reverted')
-    return {
-      kind: 'wrong-state',
-      words:
-        phase.stable === undefined
-          ? `no generation of ${name} answers, so there is nothing to undo`
-          : `generation ${phase.rejected} of ${name} was given up already, and generation ${phase.stable} answers`,
-      ...(phase.stable === undefined ? {} : { next: `boxcar undo ${name} --to N, for an earlier one` }),
-    }
   if (ask.to !== undefined && ask.to === liveIn(phase))
     return { kind: 'wrong-state', words: `generation ${ask.to} of ${name} answers already` }
   return undefined
 }
 
-/** Where an undo that names no generation could mean two things; the leader refuses it by the same rule. */
-function whyUnclear(name: ServiceName, rollout: Rollout, asked: GenerationNumber): Refusal | undefined {
-  const { now } = rollout
-  if (now.phase === 'draining' && now.undo)
-    return {
-      kind: 'wrong-state',
-      words: `an undo of ${name} is under way already`,
-      next: `boxcar rollout status ${name}`,
-    }
-  if (now.phase === 'draining' && rollout.asked !== asked)
-    return {
-      kind: 'wrong-state',
-      words: `generation ${asked} of ${name} is about to be rolled out; undo it then, or name a generation`,
-      next: `boxcar rollout status ${name}`,
-    }
-  // With a newer generation asked for, the leader takes that up first, and the undo is an abort of it.
-  const warm = now.phase === 'settled' && rollout.asked === asked ? now.warm : undefined
-  return warm !== undefined && rollout.rejections.some(rejection => rejection.generation === warm)
-    ? {
+function unclearRefusal(name: ServiceName, unclear: UnclearUndo, { now }: Rollout): Refusal {
+  const watch = `boxcar rollout status ${name}`
+  switch (unclear.kind) {
+    case 'under-way':
+      return { kind: 'wrong-state', words: `an undo of ${name} is under way already`, next: watch }
+    case 'newer-asked':
+      return {
         kind: 'wrong-state',
-        words: `generation ${warm} of ${name} was undone already, and generation ${liveIn(now)} answers`,
-        next: `boxcar undo ${name} --to N, for ${warm} or an earlier one`,
+        words: `generation ${unclear.asked} of ${name} is about to be rolled out; undo it then, or name a generation`,
+        next: watch,
       }
-    : undefined
+    case 'given-up':
+      // Going back once more would take away what answers well.
+      return unclear.stable === undefined
+        ? { kind: 'wrong-state', words: `no generation of ${name} answers, so there is nothing to undo` }
+        : {
+            kind: 'wrong-state',
+            words: `generation ${unclear.rejected} of ${name} was given up already, and generation ${unclear.stable} answers`,
+            next: `boxcar undo ${name} --to N, for an earlier one`,
+          }
+    case 'undone':
+      return {
+        kind: 'wrong-state',
+        words: `generation ${unclear.warm} of ${name} was undone already, and generation ${liveIn(now)} answers`,
+        next: `boxcar undo ${name} --to N, for ${unclear.warm} or an earlier one`,
+      }
+  }
 }
 
 const liveIn = (phase: Rollout['now']) =>

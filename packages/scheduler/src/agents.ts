@@ -1,7 +1,7 @@
 /** What the leader asks an agent itself, over the agent's authenticated port. No decision travels this way. */
 import type { HostRecord } from '@boxcar/core/model/host'
 import type { Resolution } from '@boxcar/core/rollout/rollout'
-import { agentToken } from '@boxcar/store/agent-token'
+import { agentToken, agentUrl } from '@boxcar/store/agent-token'
 import { z } from 'zod'
 
 export interface Agents {
@@ -24,7 +24,7 @@ const answer = z.discriminatedUnion('kind', [
 
 export function agentsOverHttp(secret: string): Agents {
   const ask = (host: HostRecord, path: string, timeoutMs: number, body?: unknown) =>
-    fetch(`http://${host.address}:${host.agentPort}${path}`, {
+    fetch(agentUrl(host, path), {
       method: body === undefined ? 'GET' : 'POST',
       headers: { authorization: `Bearer ${agentToken(secret, host.id)}`, 'content-type': 'application/json' },
       body: body === undefined ? null : JSON.stringify(body),

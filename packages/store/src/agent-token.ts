@@ -18,3 +18,11 @@ export function sameText(a: string, b: string): boolean {
   const [left, right] = [a, b].map(text => createHmac('sha256', 'compare').update(text).digest())
   return left !== undefined && right !== undefined && timingSafeEqual(left, right)
 }
+
+/** Where something is asked of an agent; its port is plain HTTP (docs/adr/0005). */
+export function agentUrl(
+  { address, agentPort }: { readonly address: string; readonly agentPort: number },
+  path: string,
+): string {
+  return `http://${address.includes(':') ? `[${address}]` : address}:${agentPort}${path}`
+}

@@ -42,6 +42,3 @@ export const mayMove = (from: InstanceState | 'new', to: InstanceState): boolean
 
 export const mayDesire = (from: Desired | 'none', to: Desired | 'none'): boolean =>
   from === to || desiredMoves[from].includes(to)
-
-/** States in which a container of it may exist. */
-export const mayHaveContainer = (state: InstanceState): boolean => state !== 'stopped'

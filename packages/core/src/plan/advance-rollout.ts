@@ -10,7 +10,7 @@ import {
   trafficShares,
 } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
-import { resolutionKey } from './memory.ts'
+import { type Memory, resolutionKey } from './memory.ts'
 import { isReady, proxiesApply, reportOn } from './readiness.ts'
 
 /** At most so many phases at once: resolving may find the same image and settle in one go, for example. */
@@ -63,8 +63,6 @@ function seenOf(service: ServiceDraft, rollout: Rollout): RolloutSeen {
   const spec = view.spec?.value
   const now = rollout.now
   const next = 'next' in now ? now.next : undefined
-  const ready = next === undefined ? 0 : readyCount(service, next)
-  const { phaseMs, stalledMs } = draft.memory.phase(view.name, rollout.uid, draft.now, now, ready)
   return {
     asked: spec?.generation ?? rollout.asked,
     intent: undefined,
@@ -74,8 +72,7 @@ function seenOf(service: ServiceDraft, rollout: Rollout): RolloutSeen {
         : draft.memory.resolutions.get(resolutionKey(view.name, rollout.uid, next)),
     isReady: generation => readyCount(service, generation) >= (spec?.replicas ?? 0),
     applied: proxiesApply(service, rollout.uid, trafficShares(now)),
-    phaseMs,
-    stalledMs,
+    ...phaseClock(service, rollout),
     evidence: generation => evidenceOf(service, generation),
     exists: generation => view.generations.get(generation)?.value.uid === rollout.uid,
     isSame: (generation, image, other) => {
@@ -85,6 +82,13 @@ function seenOf(service: ServiceDraft, rollout: Rollout): RolloutSeen {
     },
     wall: draft.policy.wall,
   }
+}
+
+/** How long the phase has lasted and stalled; an instance more that is ready is progress. */
+function phaseClock(service: ServiceDraft, { now, uid }: Rollout): ReturnType<Memory['phase']> {
+  const { view, draft } = service
+  const ready = 'next' in now ? readyCount(service, now.next) : 0
+  return draft.memory.phase(view.name, uid, draft.now, now, ready)
 }
 
 /** Generations of a deleted service of the same name, which nobody would ever look at again. */
@@ -138,21 +142,14 @@ function wakeForDeadlines(
   policy: { progressDeadlineMs: number; keepWarmMs: number },
 ): void {
   const now = rollout.now
-  const next = 'next' in now ? now.next : undefined
-  const { phaseMs, stalledMs } = service.draft.memory.phase(
-    service.view.name,
-    rollout.uid,
-    service.draft.now,
-    now,
-    next === undefined ? 0 : readyCount(service, next),
-  )
+  const { phaseMs, stalledMs } = phaseClock(service, rollout)
   if (now.phase === 'resolving' || now.phase === 'warming')
     service.wakeIn(Math.max(policy.progressDeadlineMs - stalledMs, 1))
   if (now.phase === 'settled' && now.warm !== undefined)
     service.wakeIn(Math.max(policy.keepWarmMs - phaseMs, 1))
   if (now.phase === 'draining') {
     service.draft.world.awaitingAcks.add(service.view.name)
-    service.wakeIn(patienceMs)
+    service.wakeIn(Math.max(patienceMs - phaseMs, 1))
   }
 }
 

@@ -166,6 +166,44 @@ export function wantedGenerations(phase: Phase): readonly Wanted[] {
   }
 }
 
+/** What keeps an undo that names no generation from meaning one thing. */
+export type UnclearUndo =
+  | { readonly kind: 'under-way' }
+  | { readonly kind: 'newer-asked'; readonly asked: GenerationNumber }
+  | {
+      readonly kind: 'given-up'
+      readonly rejected: GenerationNumber
+      readonly stable: GenerationNumber | undefined
+    }
+  | { readonly kind: 'undone'; readonly warm: GenerationNumber }
+
+/** Why an undo that names no generation could mean two things; then nothing is done. One rule for the API and the leader. */
+export function unclearUndo(rollout: Rollout, asked: GenerationNumber): UnclearUndo | undefined {
+  const { now } = rollout
+  if (now.phase === 'draining' && now.undo) return { kind: 'under-way' }
+  if (now.phase === 'draining' && asked !== rollout.asked) return { kind: 'newer-asked', asked }
+  // A newer generation is taken up first, and the undo is then an abort of it.
+  if (asked !== rollout.asked) return undefined
+  if (now.phase === 'reverted') return { kind: 'given-up', rejected: now.rejected, stable: now.stable }
+  const warm = now.phase === 'settled' ? now.warm : undefined
+  return warm !== undefined && rollout.rejections.some(r => r.generation === warm)
+    ? { kind: 'undone', warm }
+    : undefined
+}
+
+function unclearWords(unclear: UnclearUndo): string {
+  switch (unclear.kind) {
+    case 'under-way':
+      return 'an undo is under way already'
+    case 'newer-asked':
+      return `generation ${unclear.asked} is about to be rolled out; undo it then, or name a generation`
+    case 'given-up':
+      return 'the last rollout was given up already; name the generation to go back to'
+    case 'undone':
+      return `generation ${unclear.warm} was undone; name it to go back to it`
+  }
+}
+
 /** The generation that answers users now. */
 export const liveGeneration = (phase: Phase): GenerationNumber | undefined =>
   trafficShares(phase).find(s => s.share > 0)?.generation
@@ -188,8 +226,8 @@ function obey(rollout: Rollout, intent: Intent, seen: RolloutSeen): Step {
 function undo(rollout: Rollout, intent: Intent, seen: RolloutSeen): Step {
   const now = rollout.now
   if (intent.to === undefined) {
-    const unclear = whyUnclear(rollout, seen)
-    if (unclear !== undefined) return refused(rollout, unclear)
+    const unclear = unclearUndo(rollout, seen.asked)
+    if (unclear !== undefined) return refused(rollout, unclearWords(unclear))
   }
   if (
     now.phase === 'draining' &&
@@ -227,20 +265,6 @@ function undo(rollout: Rollout, intent: Intent, seen: RolloutSeen): Step {
     'undo',
     `${intent.by} asked to go back from generation ${live} to ${target}, which is started again first`,
   )
-}
-
-/** Why an undo that names no generation could mean two things; then nothing is done. */
-function whyUnclear(rollout: Rollout, seen: RolloutSeen): string | undefined {
-  const now = rollout.now
-  if (now.phase === 'draining' && now.undo) return 'an undo is under way already'
-  if (now.phase === 'draining' && seen.asked !== rollout.asked)
-    return `generation ${seen.asked} is about to be rolled out; undo it then, or name a generation`
-  if (now.phase === 'reverted')
-    return 'the last rollout was given up already; name the generation to go back to'
-  const warm = now.phase === 'settled' ? now.warm : undefined
-  if (warm !== undefined && rollout.rejections.some(r => r.generation === warm))
-    return `generation ${warm} was undone; name it to go back to it`
-  return undefined
 }
 
 /** The old generation still runs: one write of the phase and the routes, and traffic is back. */
