@@ -12,6 +12,7 @@ import {
 } from '@boxcar/agent/engine/engine'
 import { MemoryDocker } from '@boxcar/agent/engine/memory'
 import { type Behaviour, type MemoryImage, MemoryRegistry } from '@boxcar/agent/engine/memory-image'
+import { pauseProcess } from '@boxcar/cli/machine/process'
 import type { Clock, Instant, WallTime } from '@boxcar/core/model/clock'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Dockerd, startDockerd } from './dockerd.ts'
@@ -194,7 +195,8 @@ async function dockerBench(): Promise<Bench & { readonly dockerd: Dockerd }> {
     async setEngine(state) {
       if (state === 'away') await dockerd.stopEngine('SIGTERM')
       else if (state === 'back') await dockerd.startEngine()
-      else process.kill(dockerd.pid(), state === 'silent' ? 'SIGSTOP' : 'SIGCONT')
+      else if (state === 'silent') await pauseProcess(dockerd.pid())
+      else process.kill(dockerd.pid(), 'SIGCONT')
     },
     close: () => dockerd.close(),
   }

@@ -113,7 +113,7 @@ describe.skipIf(process.getuid?.() !== 0)('a machine of two hosts', () => {
   test('a killed engine comes back, a paused one is silent', async () => {
     const host = machine.hosts[1]
     if (host === undefined) throw new Error('no host')
-    host.engine.pause()
+    await host.engine.pause()
     await expect(host.docker(['version'], { timeoutMs: 500 })).rejects.toThrow()
     host.engine.resume()
     await host.docker(['version'])

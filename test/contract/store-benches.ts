@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pauseProcess } from '@boxcar/cli/machine/process'
 import { openEtcdStore } from '@boxcar/store/etcd/store'
 import { MemoryEtcd } from '@boxcar/store/memory/memory-etcd'
 import type { MemoryStore } from '@boxcar/store/memory/memory-store'
@@ -158,7 +159,7 @@ export interface EtcdTrio {
   readonly endpoints: readonly string[]
   kill(index: number): Promise<void>
   start(index: number): Promise<void>
-  pause(index: number): void
+  pause(index: number): Promise<void>
   resume(index: number): void
   stop(): Promise<void>
 }
@@ -196,7 +197,11 @@ export async function etcdTrio(): Promise<EtcdTrio> {
     start: async index => {
       members[index] = await launch(index)
     },
-    pause: index => void at(index).kill('SIGSTOP'),
+    async pause(index) {
+      const { pid } = at(index)
+      if (pid === undefined) throw new Error(`member ${index} does not run`)
+      await pauseProcess(pid)
+    },
     resume: index => void at(index).kill('SIGCONT'),
     stop: async () => {
       await Promise.all(indices.map(kill))

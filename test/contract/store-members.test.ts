@@ -105,7 +105,7 @@ test('a member that hangs is left for another within its deadline', async () => 
     clock: systemClock,
   })
   stores.push(store)
-  trio.pause(follower)
+  await trio.pause(follower)
   try {
     const began = performance.now()
     await store.get(presences, 'h1' as HostId)

@@ -68,7 +68,7 @@ test('4b: the leader paused for 15 s and resumed: not one write of its old term 
   const term = (await leader.api.cluster()).leader?.term ?? ''
   const before = starts(await containersOn(lab.hosts))
   const paused = now()
-  leader.process.pause()
+  await leader.process.pause()
   let resumed = Number.POSITIVE_INFINITY
   try {
     await other?.api.put(web, webSpec(lab, '1', { image: pinned(), replicas: 3, rollout: { drain: '22s' } }))

@@ -22,7 +22,7 @@ export interface EngineProcess {
   stop(): Promise<void>
   restart(): Promise<void>
   kill(): Promise<unknown>
-  pause(): void
+  pause(): Promise<void>
   resume(): void
   lastLines(count?: number): string
 }

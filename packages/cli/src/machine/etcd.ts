@@ -21,7 +21,7 @@ export interface EtcdProcess {
   stop(): Promise<void>
   restart(): Promise<void>
   kill(): Promise<unknown>
-  pause(): void
+  pause(): Promise<void>
   resume(): void
   lastLines(count?: number): string
 }

@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { CommandFailed, run, tryRun } from './command.ts'
 import { startProcess } from './process.ts'
-import { isAlive, startTimeOf } from './procfs.ts'
+import { isAlive, standsStill, startTimeOf } from './procfs.ts'
 import { untilReady } from './ready.ts'
 
 let dir: string
@@ -30,9 +30,30 @@ describe.skipIf(process.platform !== 'linux')('a process that we own', () => {
   test('is killed when it does not listen, also while it is paused', async () => {
     const it = await start('trap "" TERM; while :; do sleep 0.05; done')
     await new Promise(resolve => setTimeout(resolve, 100))
-    it.pause()
+    await it.pause()
     expect(await it.stop(200)).toEqual({ status: undefined, signal: 'SIGKILL' })
     it.signal('SIGTERM')
+  })
+
+  test('stands still once it is paused, with all its threads, and goes on', async () => {
+    const busy = `
+      const { Worker } = require('node:worker_threads')
+      for (let i = 0; i < 4; i++) new Worker('for (;;);', { eval: true })
+      console.log('on')`
+    const it = await startProcess({
+      name: 'it',
+      argv: [process.execPath, '-e', busy],
+      logFile: join(dir, 'busy.log'),
+    })
+    try {
+      await vi.waitFor(() => expect(it.lastLines()).toBe('on'), 10_000)
+      await it.pause()
+      expect(standsStill(it.pid)).toBe(true)
+      it.resume()
+      await vi.waitFor(() => expect(standsStill(it.pid)).toBe(false))
+    } finally {
+      await it.kill()
+    }
   })
 
   test('that ends before it is ready is reported with its last words', async () => {

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { platform } from 'node:process'
-import { childrenOf } from './procfs.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { childrenOf, standsStill } from './procfs.ts'
 
 export interface ProcessOptions {
   /** What people call it, for errors and logs: `etcd`, `the engine of h2`. */
@@ -40,8 +41,8 @@ export interface OwnedProcess {
   stop(graceMs?: number): Promise<ProcessEnd>
   /** SIGKILL; settles when the process is gone. */
   kill(): Promise<ProcessEnd>
-  /** SIGSTOP: alive, connected, and silent. */
-  pause(): void
+  /** SIGSTOP: alive, connected, and silent. Settles when it stands still. */
+  pause(): Promise<void>
   resume(): void
   signal(signal: NodeJS.Signals): void
   /** The last lines that it wrote, for an error's text. */
@@ -68,6 +69,16 @@ export function startProcess(options: ProcessOptions): Promise<OwnedProcess> {
     child.once('error', error => reject(new Error(`${options.name} cannot be started: ${error.message}`)))
     child.once('spawn', () => resolve(new Owned(options, child)))
   })
+}
+
+/**
+ * SIGSTOP to a process, and waits until it stands still: its threads may work on for a while after the signal was sent.
+ * Where there is no `/proc` to look at, it does not wait. Throws when it still moves after five seconds.
+ */
+export async function pauseProcess(pid: number): Promise<void> {
+  signalPid(pid, 'SIGSTOP')
+  for (const end = performance.now() + 5_000; !standsStill(pid); await sleep(1))
+    if (performance.now() > end) throw new Error(`process ${pid} does not stand still after SIGSTOP`)
 }
 
 /** The last lines of a file that somebody else writes; empty when there is none. */
@@ -124,8 +135,8 @@ class Owned implements OwnedProcess {
     return this.exited
   }
 
-  pause(): void {
-    this.signal('SIGSTOP')
+  async pause(): Promise<void> {
+    if (this.#end === undefined) await pauseProcess(this.#meant() ?? this.pid)
   }
 
   resume(): void {
@@ -134,7 +145,7 @@ class Owned implements OwnedProcess {
 
   signal(signal: NodeJS.Signals): void {
     if (this.#end !== undefined) return
-    const child = this.#signals === 'to-its-child' ? childrenOf(this.pid)[0] : undefined
+    const child = this.#meant()
     // The handle refuses once the process was waited for, so a reused pid is never hit; a child's id stays taken
     // as long as its parent, which waits for it, is there.
     if (child === undefined) this.#child.kill(signal)
@@ -145,6 +156,11 @@ class Owned implements OwnedProcess {
 
   lastLines(count?: number): string {
     return lastLinesOf(this.logFile, count)
+  }
+
+  /** The child that signals are for, where it is not the process itself. */
+  #meant(): number | undefined {
+    return this.#signals === 'to-its-child' ? childrenOf(this.pid)[0] : undefined
   }
 }
 

@@ -16,7 +16,7 @@ export function allPids(): readonly number[] {
 
 /** When a process started, in clock ticks since the boot; undefined when there is no such process (or it is a zombie). */
 export function startTimeOf(pid: number): string | undefined {
-  const fields = statFields(pid)
+  const fields = statFields(String(pid))
   return fields === undefined || fields[0] === 'Z' ? undefined : fields[19]
 }
 
@@ -25,6 +25,17 @@ export const isAlive = (id: ProcessId): boolean => startTimeOf(id.pid) === id.st
 
 /** This program's own identity. */
 export const self = (): ProcessId => ({ pid: process.pid, startTime: startTimeOf(process.pid) ?? '' })
+
+/**
+ * Whether all threads of a process have stopped. A SIGSTOP is only asked for when `kill` returns: one thread takes it and
+ * then stops the others, and on busy cores they work on until then. True as well where there is no such process.
+ */
+export function standsStill(pid: number): boolean {
+  return threadsOf(pid).every(thread => {
+    const state = statFields(`${pid}/task/${thread}`)?.[0]
+    return state === undefined || 'TtZX'.includes(state)
+  })
+}
 
 /** The direct children of a process that its first thread started. */
 export function childrenOf(pid: number): readonly number[] {
@@ -62,9 +73,17 @@ export function titleOf(pid: number): string {
     .slice(0, 100)
 }
 
-/** The fields of `/proc/PID/stat` behind the program's name, which itself may hold blanks and brackets. */
-function statFields(pid: number): readonly string[] | undefined {
-  const stat = readProc(`${pid}/stat`)
+function threadsOf(pid: number): readonly string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`)
+  } catch {
+    return []
+  }
+}
+
+/** The fields of a `stat` file behind the program's name, which itself may hold blanks and brackets. */
+function statFields(folder: string): readonly string[] | undefined {
+  const stat = readProc(`${folder}/stat`)
   return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
 }
 

@@ -20,7 +20,7 @@ export interface RegistryProcess {
   stop(): Promise<void>
   restart(): Promise<void>
   kill(): Promise<unknown>
-  pause(): void
+  pause(): Promise<void>
   resume(): void
   lastLines(count?: number): string
 }

@@ -61,8 +61,9 @@ export class LocalService {
     await this.start()
   }
 
-  pause(): void {
-    this.#process?.pause()
+  /** Alive, connected, and silent; settles when it stands still. */
+  async pause(): Promise<void> {
+    await this.#process?.pause()
   }
 
   resume(): void {
