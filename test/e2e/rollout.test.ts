@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServiceView } from '@boxcar/api/views'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type History, lastAcknowledged, recordHistory } from '../lab/history.ts'
+import { type History, lastAcknowledged, recordHistory, routesWritten } from '../lab/history.ts'
 import { type Lab, startLab } from '../lab/lab.ts'
 import { now } from '../lab/load.ts'
 import { until } from '../lab/until.ts'
@@ -76,6 +76,8 @@ test('5: version 1 → 2 → undo → 2 under 500 requests/s with slow requests 
   )
   const undoMs = undone - (asked[1] ?? 0)
   figure(`5: ${report.summary()}`)
+  if (report.failures.length > 0)
+    figure(`5:\n${routesWritten(history, report.records[0]?.t0 ?? 0, now()).join('\n')}`)
   figure(
     `5: undo asked → acknowledged by all proxies: ${(undoMs / 1000).toFixed(2)} s; answered by an old generation later than 1 s after the last acknowledgement: ${stale.length}`,
   )

@@ -80,6 +80,19 @@ export function lastAcknowledged(
   return Math.max(...acknowledged)
 }
 
+/** The routes that were written between two times, a line each, for the text of a failed test. */
+export function routesWritten(history: History, from: number, to: number): readonly string[] {
+  return history.changes.flatMap(({ at, change }) => {
+    if (at < from || at > to || change.collection !== routes) return []
+    const written = change.kind === 'put' ? route.safeParse(change.entry.value).data : undefined
+    const backings = written?.backings.map(
+      ({ generation, share, endpoints }) =>
+        `generation ${generation} at ${share / 10} % by ${endpoints.map(it => it.instance).join(' ') || 'nobody'}`,
+    )
+    return [`  route at ${((at - from) / 1000).toFixed(3)} s: ${backings?.join('; ') ?? 'removed'}`]
+  })
+}
+
 function answering(value: unknown): number | undefined {
   const parsed = route.safeParse(value)
   return parsed.data?.backings.find(backing => backing.share > 0)?.generation

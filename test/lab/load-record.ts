@@ -16,6 +16,8 @@ export interface LoadRecord {
   readonly instance: string | undefined
   readonly version: string | undefined
   readonly host: string | undefined
+  /** The sentence of a refusal (`detail` of a problem), which tells the proxy's own from the service's. */
+  readonly detail: string | undefined
 }
 
 export interface LoadOptions {

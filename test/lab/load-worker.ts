@@ -15,6 +15,7 @@ const nothing = {
   instance: undefined,
   version: undefined,
   host: undefined,
+  detail: undefined,
 } as const
 
 const options = workerData as LoadOptions // Sent by load.ts, which has checked it.
@@ -108,6 +109,7 @@ function identity(parts: readonly Buffer[]): Partial<LoadRecord> {
       instance: text('instance'),
       version: text('version'),
       host: text('host'),
+      detail: text('detail'),
     }
   } catch {
     return {}

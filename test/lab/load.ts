@@ -80,12 +80,25 @@ export class LoadReport {
       `${records.length} requests in ${seconds.toFixed(1)} s (${slow} slow), ${failures.length} failed`,
       `generations ${counts('generation') || '-'}; hosts ${counts('host') || '-'}`,
       `median ${this.latency(0.5).toFixed(1)} ms, 99 % ${this.latency(0.99).toFixed(1)} ms, worst ${this.latency(1).toFixed(1)} ms`,
+      ...this.#around(start),
       ...failures.slice(0, 10).map(it => {
-        const what = it.errno ?? `status ${it.status}`
+        const what = it.errno ?? `status ${it.status}${it.detail === undefined ? '' : `: ${it.detail}`}`
         const where = `${it.kind} ${it.url}${it.reused ? ', connection used before' : ''}`
         return `  at ${((it.t0 - start) / 1_000).toFixed(3)} s, after ${(it.t1 - it.t0).toFixed(0)} ms: ${what} (${where})`
       }),
     ].join('\n')
+  }
+
+  /** Which generation answered before and after the failures: whether they belong to a switch. */
+  #around(start: number): readonly string[] {
+    const [first, last] = [this.failures[0], this.failures.at(-1)]
+    if (first === undefined || last === undefined) return []
+    const before = this.answered.findLast(it => it.t1 < first.t1)?.generation
+    const after = this.answered.find(it => it.t0 > last.t0)?.generation
+    const at = (time: number) => ((time - start) / 1_000).toFixed(3)
+    return [
+      `failures from ${at(first.t0)} to ${at(last.t1)} s, between answers of generation ${before} and ${after}`,
+    ]
   }
 }
 
