@@ -5,6 +5,7 @@
  */
 import type { GenerationNumber, ServiceName } from '@boxcar/core/model/ids'
 import type { Rollout } from '@boxcar/core/model/rollout'
+import { listenersOf } from '@boxcar/core/model/route'
 import type { GenerationRecord, SpecRecord } from '@boxcar/core/model/service'
 import {
   fingerprint,
@@ -112,7 +113,15 @@ export function decideSave(seen: Seen, ask: Ask): SaveDecision {
       requestId: ask.requestId,
     },
     generation: isNew
-      ? { service: ask.service, uid, number, text: template as TemplateText, at: ask.at, by: ask.by }
+      ? {
+          service: ask.service,
+          uid,
+          number,
+          text: template as TemplateText,
+          listeners: listenersOf(ask.spec.routes),
+          at: ask.at,
+          by: ask.by,
+        }
       : undefined,
     claim: wanted.filter(claim => !holds(seen.claims, claim, ask.service)),
     release: seen.claims

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import type { GenerationNumber, InstanceId, ServiceName } from './ids.ts'
+import { byId, type GenerationNumber, type InstanceId, type ServiceName } from './ids.ts'
+import type { ServiceSpec } from './spec.ts'
 
 /** A listener that users call, and the named port of the instances that answers it. */
 export const listener = z.object({
@@ -16,6 +17,21 @@ export const listener = z.object({
   port: z.string(),
 })
 export type Listener = z.infer<typeof listener>
+
+/** What the routes of a spec ask the proxies to listen on. */
+export const listenersOf = (routes: ServiceSpec['routes']): Listener[] =>
+  routes.map(route => ({
+    protocol: route.protocol,
+    listen: route.listen,
+    hostnames: route.protocol === 'http' ? [...route.hostnames].sort(byId) : [],
+    path: route.protocol === 'http' ? route.path : '/',
+    expose: route.expose,
+    port: route.port,
+  }))
+
+/** The same for a user, whichever port answers it. */
+export const isSameAddress = (a: Listener, b: Listener): boolean =>
+  a.listen === b.listen && a.path === b.path && JSON.stringify(a.hostnames) === JSON.stringify(b.hostnames)
 
 /** Where one instance can be reached: its host's advertised address, and the host port of each named port. */
 export const endpoint = z.object({

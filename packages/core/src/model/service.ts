@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { GenerationNumber, ServiceName } from './ids.ts'
+import { type Listener, listener } from './route.ts'
 import {
   type ServiceSpec,
   type ServiceSpecText,
@@ -56,6 +57,7 @@ export const generationRecord = z
     uid: z.string(),
     number: generationNumber,
     text: z.record(z.string(), z.unknown()),
+    listeners: z.array(listener).readonly().optional(),
     at: z.number(),
     by: z.string(),
   })
@@ -71,6 +73,8 @@ export interface GenerationRecord {
   readonly uid: string
   readonly number: GenerationNumber
   readonly text: TemplateText
+  /** Which of its ports answered which address when it was deployed: a later spec may name ports that it does not have. */
+  readonly listeners?: readonly Listener[] | undefined
   readonly at: number
   readonly by: string
   /** `text` with its defaults filled in; never stored. */

@@ -139,6 +139,75 @@ describe('version 2', () => {
   })
 })
 
+describe('a port that answers a route is renamed', () => {
+  const v1 = web({ replicas: 2, ports: [{ name: 'http', container: 8080 }] })
+  const to = (port: string, container: number, image = 'app:2') =>
+    web({
+      replicas: 2,
+      image,
+      ports: [{ name: port, container }],
+      routes: [{ port, listen: 80, protocol: 'http' }],
+    })
+  /** Which port each address leads to, and whether who answers it has that port. */
+  const answered = () => {
+    const route = stage.world.services.get(service)?.route?.value
+    const live = route?.backings.find(b => b.share > 0)
+    return route?.listeners.map(({ listen, port }) => [
+      listen,
+      port,
+      live?.endpoints.every(e => e.ports[port] !== undefined),
+    ])
+  }
+
+  test.each([
+    ['with its number kept', 8080],
+    ['with another number', 9090],
+  ])('%s: an undo finds the old one again, warm or not', (_, container) => {
+    stage.put(v1, 1)
+    stage.settle()
+    stage.becomes = placement => (placement.generation === 2 ? 'unready' : 'ready')
+    stage.put(to('web', container), 2)
+    stage.settle()
+    expect(answered()).toEqual([[80, 'http', true]])
+    for (const host of ['h1', 'h2', 'h3'])
+      for (const slot of [0, 1])
+        if (stage.running().includes(`web/2/${slot}@${host}`))
+          stage.report(host, `shop/web/2/${slot}`, 'ready')
+    stage.becomes = () => 'ready'
+    stage.settle()
+    expect(answered()).toEqual([[80, 'web', true]])
+    stage.intend('web', 'undo')
+    stage.settle()
+    expect(rolloutPhase()).toEqual({ phase: 'settled', live: 1, warm: 2 })
+    expect(answered()).toEqual([[80, 'http', true]])
+
+    stage.put(to('api', container, 'app:3'), 3)
+    stage.settle()
+    stage.advance(600_000)
+    stage.settle()
+    expect(answered()).toEqual([[80, 'api', true]])
+    stage.intend('web', 'undo')
+    stage.settle()
+    expect(rolloutPhase()).toMatchObject({ live: 1 })
+    expect(answered()).toEqual([[80, 'http', true]])
+  })
+
+  test('an address that the generation never answered is left out', () => {
+    stage.put(v1, 1)
+    stage.settle()
+    const routes = [80, 81].map(listen => ({ port: 'web', listen, protocol: 'http' as const }))
+    stage.put(web({ image: 'app:2', ports: [{ name: 'web', container: 9090 }], routes }), 2)
+    stage.settle()
+    expect(answered()).toEqual([
+      [80, 'web', true],
+      [81, 'web', true],
+    ])
+    stage.intend('web', 'undo')
+    stage.settle()
+    expect(answered()).toEqual([[80, 'http', true]])
+  })
+})
+
 test('a proxy that is well and has not spoken is waited for', () => {
   stage.put(web(), 1)
   stage.settle()

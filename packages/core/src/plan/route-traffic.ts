@@ -1,7 +1,14 @@
 /** The route record that the phase and the readiness of its instances ask for; one write moves all traffic. */
 import { byId, type GenerationNumber } from '../model/ids.ts'
 import type { Rollout } from '../model/rollout.ts'
-import type { Backing, Endpoint, Listener, Route } from '../model/route.ts'
+import {
+  type Backing,
+  type Endpoint,
+  isSameAddress,
+  type Listener,
+  listenersOf,
+  type Route,
+} from '../model/route.ts'
 import { trafficShares } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
 import type { Leaving } from './fill-generations.ts'
@@ -18,7 +25,7 @@ export function routeTraffic(service: ServiceDraft, rollout: Rollout, leaving: L
     service: view.name,
     uid: rollout.uid,
     term: draft.policy.term,
-    listeners: listenersOf(service, rollout, stored),
+    listeners: listenersFor(service, rollout, stored),
     backings: trafficShares(rollout.now).map(
       ({ generation, share }): Backing => ({
         generation,
@@ -50,34 +57,35 @@ function endpointsOf(
   return endpoints.sort((a, b) => byId(a.instance, b.instance))
 }
 
-/** As the spec says; while a generation that lacks a newly named port still answers, as they stood, less what was given up. */
-function listenersOf(
+/**
+ * As the spec says, each with a port of the generation that answers: ports may have been renamed since, or be renamed by the
+ * generation that comes. An address that it has no port for is left out.
+ */
+function listenersFor(
   service: ServiceDraft,
   rollout: Rollout,
   stored: Route | undefined,
 ): readonly Listener[] {
-  const asked: Listener[] = (service.view.spec?.value.spec.routes ?? []).map(route => ({
-    protocol: route.protocol,
-    listen: route.listen,
-    hostnames: route.protocol === 'http' ? [...route.hostnames].sort(byId) : [],
-    path: route.protocol === 'http' ? route.path : '/',
-    expose: route.expose,
-    port: route.port,
-  }))
+  const { view } = service
+  const spec = view.spec?.value.spec
+  const asked = listenersOf(spec?.routes ?? [])
   const answering = trafficShares(rollout.now).find(share => share.share > 0)
-  const ports =
-    answering === undefined
-      ? undefined
-      : service.view.generations.get(answering.generation)?.value.template.ports
-  const lacks =
-    ports !== undefined && asked.some(listener => !ports.some(port => port.name === listener.port))
-  if (!lacks || stored === undefined) return asked
-  // Only those that it still claims: what it gave up may be another service's by now.
-  return stored.listeners.filter(listener => asked.some(it => isSameAddress(it, listener)))
+  const record = answering === undefined ? undefined : view.generations.get(answering.generation)?.value
+  if (record === undefined) return asked
+  const { ports } = record.template
+  return asked.flatMap(listener => {
+    const at = (known: readonly Listener[] = []) => known.find(it => isSameAddress(it, listener))?.port
+    const number = spec?.ports.find(port => port.name === listener.port)?.container
+    const names = [
+      listener.port,
+      at(stored?.listeners),
+      at(record.listeners),
+      ports.find(port => port.container === number)?.name,
+    ]
+    const port = names.find(name => ports.some(it => it.name === name))
+    return port === undefined ? [] : [{ ...listener, port }]
+  })
 }
-
-const isSameAddress = (a: Listener, b: Listener): boolean =>
-  a.listen === b.listen && a.path === b.path && JSON.stringify(a.hostnames) === JSON.stringify(b.hostnames)
 
 /** The term does not count: a new leader rewrites nothing that stands. */
 function sameRoute(a: Route, b: Route): boolean {

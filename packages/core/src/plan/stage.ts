@@ -7,9 +7,10 @@ import { type GenerationNumber, type HostId, instanceId, placeOf, type ServiceNa
 import type { Placement } from '../model/placement.ts'
 import type { InstanceState } from '../model/report.ts'
 import type { Revision } from '../model/revision.ts'
+import { listenersOf } from '../model/route.ts'
 import type { GenerationRecord, Intent, SpecRecord } from '../model/service.ts'
 import { generationRecord, specRecord } from '../model/service.ts'
-import { type ServiceSpecText, templateText } from '../model/spec.ts'
+import { type ServiceSpecText, serviceSpec, templateText } from '../model/spec.ts'
 import { type Seen, World } from '../model/world.ts'
 import type { Action } from './draft.ts'
 import { Memory, resolutionKey } from './memory.ts'
@@ -70,7 +71,8 @@ export class Stage {
   put(text: ServiceSpecText & { readonly name: string }, generation: number, uid = 'u1'): void {
     const service = `shop/${text.name}` as ServiceName
     const at = { by: 'ann', at: 0 }
-    const record = { service, uid, number: generation, text: templateText(text), ...at }
+    const listeners = listenersOf(serviceSpec.parse(text).routes)
+    const record = { service, uid, number: generation, text: templateText(text), listeners, ...at }
     const seenGeneration: Seen<GenerationRecord> = this.#seen(generationRecord.parse(record))
     this.world.apply(
       { kind: 'generation', service, number: generation as GenerationNumber, seen: seenGeneration },
