@@ -150,7 +150,18 @@ function impossible(
     const unclear = unclearUndo(rollout, asked)
     if (unclear !== undefined) return unclearRefusal(name, unclear, rollout)
   }
-  if (moving) return undefined
+  if (moving)
+    return ask.to !== undefined &&
+      rollout?.asked === asked &&
+      phase !== undefined &&
+      'next' in phase &&
+      ask.to === phase.next
+      ? {
+          kind: 'wrong-state',
+          words: `generation ${ask.to} of ${name} is being started already`,
+          next: `boxcar rollout status ${name}`,
+        }
+      : undefined
   if (ask.to !== undefined && ask.to === liveIn(phase))
     return { kind: 'wrong-state', words: `generation ${ask.to} of ${name} answers already` }
   return undefined

@@ -508,6 +508,11 @@ describe('undo and abort', () => {
       words: 'an undo of shop/web is under way already',
     },
     {
+      name: 'while the old generation is started for one',
+      now: { phase: 'warming', stable: g(2), next: g(1), undo: true },
+      words: 'an undo of shop/web is under way already',
+    },
+    {
       name: 'after one is done',
       now: { phase: 'settled', live: g(1), warm: g(2) },
       words: 'generation 2 of shop/web was undone already, and generation 1 answers',
@@ -555,6 +560,11 @@ describe('undo and abort', () => {
       errors: [{ pointer: '/to', allowed: ['1', '2'] }],
     })
     expect((await post('undo', { to: 2 })).statusCode).toBe(409)
+    await server.roll(web, { phase: 'warming', stable: g(1), next: g(2) })
+    expect(problemView.parse((await post('undo', { to: 2 })).json()).detail).toBe(
+      'generation 2 of shop/web is being started already',
+    )
+    await server.roll(web, { phase: 'settled', live: g(2), warm: g(1) })
     expect((await post('rollout/abort')).statusCode).toBe(409)
     expect((await post('rollout/pause')).json()).toMatchObject({ status: 422, code: 'not-supported-yet' })
     expect((await server.store.list(intents)).entries).toHaveLength(0)

@@ -28,6 +28,9 @@ export const rejection = z.object({
 })
 export type Rejection = z.infer<typeof rejection>
 
+/** Says that the way leads back to an earlier generation. */
+const undo = z.boolean().optional()
+
 /**
  * The way from the stable generation to the next, one variant per phase. Shares are read from the phase, so they cannot
  * disagree with it (rollout/rollout.ts).
@@ -40,9 +43,10 @@ export const phase = z.discriminatedUnion('phase', [
     next: number,
     /** Stays warm until it is known that something really changes. */
     warm: number.optional(),
+    undo,
   }),
   /** The next generation starts beside the stable one, without traffic. */
-  z.object({ phase: z.literal('warming'), stable: number.optional(), next: number }),
+  z.object({ phase: z.literal('warming'), stable: number.optional(), next: number, undo }),
   /** Traffic was switched by one write; live proxies are applying it. */
   z.object({ phase: z.literal('draining'), live: number, old: number.optional(), undo: z.boolean() }),
   /** Done. `warm` still runs for an undo. */

@@ -49,6 +49,7 @@ const intent = (kind: 'undo' | 'abort', to?: number): Intent => ({
 const resolving: Phase = { phase: 'resolving', stable: g(1), next: g(2) }
 const warming: Phase = { phase: 'warming', stable: g(1), next: g(2) }
 const draining: Phase = { phase: 'draining', live: g(2), old: g(1), undo: false }
+const undoing: Phase = { phase: 'warming', stable: g(2), next: g(1), undo: true }
 const settled: Phase = { phase: 'settled', live: g(2), warm: g(1) }
 
 describe('the next phase', () => {
@@ -167,7 +168,7 @@ describe('the next phase', () => {
       'undo of a warm one that lost instances starts them first',
       settled,
       { intent: intent('undo') },
-      { phase: 'warming', stable: g(2), next: g(1) },
+      undoing,
     ],
     [
       'undo while traffic moves turns it back',
@@ -181,6 +182,50 @@ describe('the next phase', () => {
       warming,
       { intent: intent('undo') },
       { phase: 'reverted', stable: g(1), rejected: g(2) },
+    ],
+    [
+      'an undo that starts the old generation again first says that it is one',
+      { phase: 'settled', live: g(2) },
+      { intent: intent('undo') },
+      undoing,
+    ],
+    ['the same undo again changes nothing', undoing, { intent: intent('undo') }, 'stays'],
+    [
+      'nor does it while the image is looked up',
+      { phase: 'resolving', stable: g(2), next: g(1), undo: true },
+      { intent: intent('undo') },
+      'stays',
+    ],
+    ['nor one that names what is being started', undoing, { intent: intent('undo', 1) }, 'stays'],
+    [
+      'the digest known, it stays an undo',
+      { phase: 'resolving', stable: g(2), next: g(1), undo: true },
+      { resolution: { kind: 'resolved', image: 'app@sha256:1' } },
+      undoing,
+    ],
+    [
+      'and at the switch',
+      undoing,
+      { isReady: n => n === 1 },
+      { phase: 'draining', live: g(1), old: g(2), undo: true },
+    ],
+    [
+      'naming the stable generation calls it off',
+      undoing,
+      { intent: intent('undo', 2) },
+      { phase: 'reverted', stable: g(2), rejected: g(1) },
+    ],
+    [
+      'an undo to a third generation aborts and goes there',
+      warming,
+      { intent: intent('undo', 3) },
+      { phase: 'resolving', stable: g(1), next: g(3), undo: true },
+    ],
+    [
+      'an undo to a third generation that is gone changes nothing',
+      warming,
+      { intent: intent('undo', 3), exists: n => n !== 3 },
+      'stays',
     ],
     ['abort', resolving, { intent: intent('abort') }, { phase: 'reverted', stable: g(1), rejected: g(2) }],
     ['abort of nothing changes nothing', settled, { intent: intent('abort') }, 'stays'],
@@ -248,6 +293,24 @@ test('an undone generation is gone back to only by name', () => {
   expect(advance(after, seen({ intent: intent('undo'), isReady: () => true }), policy).rollout).toBe(after)
   const named = advance(after, seen({ intent: intent('undo', 2), isReady: () => true }), policy).rollout
   expect(named.now).toEqual({ phase: 'draining', live: 2, old: 1, undo: true })
+})
+
+test('at the switch of an undo the generation that is left counts as undone', () => {
+  const { rollout } = advance(at(undoing), seen({ isReady: () => true }), policy)
+  expect(rollout.rejections).toEqual([{ generation: 2, because: 'undone', evidence: [], at: 1 }])
+  const settledAgain = advance(rollout, seen({ applied: true }), policy).rollout
+  expect(settledAgain.now).toEqual({ phase: 'settled', live: 1, warm: 2 })
+  const again = seen({ intent: intent('undo'), isReady: () => true })
+  expect(advance(settledAgain, again, policy).rollout).toBe(settledAgain)
+})
+
+test.each([
+  ['aborted', { intent: intent('abort') }],
+  ['overtaken by a deploy', { asked: g(3) }],
+])('an undo that is %s leaves no mark on the generation that was to come back', (_, changes) => {
+  const { rollout } = advance(at(undoing), seen(changes), policy)
+  expect(rollout.now.phase).not.toBe('warming')
+  expect(rollout.rejections).toEqual([])
 })
 
 test('the record does not grow with the number of deploys', () => {

@@ -184,6 +184,7 @@ export function unclearUndo(rollout: Rollout, asked: GenerationNumber): UnclearU
   if (now.phase === 'draining' && asked !== rollout.asked) return { kind: 'newer-asked', asked }
   // A newer generation is taken up first, and the undo is then an abort of it.
   if (asked !== rollout.asked) return undefined
+  if (isInProgress(now)) return now.undo === true ? { kind: 'under-way' } : undefined
   if (now.phase === 'reverted') return { kind: 'given-up', rejected: now.rejected, stable: now.stable }
   const warm = now.phase === 'settled' ? now.warm : undefined
   return warm !== undefined && rollout.rejections.some(r => r.generation === warm)
@@ -210,17 +211,32 @@ export const liveGeneration = (phase: Phase): GenerationNumber | undefined =>
 
 function obey(rollout: Rollout, intent: Intent, seen: RolloutSeen): Step {
   const now = rollout.now
-  if (now.phase === 'resolving' || now.phase === 'warming')
-    return revert(
-      rollout,
-      now,
-      seen,
-      'aborted',
-      [],
-      `${intent.by} aborted the rollout of generation ${now.next}`,
-    )
-  if (intent.kind === 'abort') return refused(rollout, 'there is no rollout to abort')
-  return undo(rollout, intent, seen)
+  if (!isInProgress(now))
+    return intent.kind === 'undo'
+      ? undo(rollout, intent, seen)
+      : refused(rollout, 'there is no rollout to abort')
+  if (intent.kind === 'undo') {
+    if (intent.to === now.next) return refused(rollout, `generation ${now.next} is being started already`)
+    if (intent.to !== undefined && intent.to !== now.stable) return turnTo(rollout, now, intent, seen)
+    const unclear = intent.to === undefined ? unclearUndo(rollout, seen.asked) : undefined
+    if (unclear !== undefined) return refused(rollout, unclearWords(unclear))
+  }
+  return abort(rollout, now, intent, seen)
+}
+
+function abort(rollout: Rollout, now: InProgress, intent: Intent, seen: RolloutSeen): Step {
+  const what =
+    now.undo === true ? `the undo to generation ${now.next}` : `the rollout of generation ${now.next}`
+  return revert(rollout, now, seen, 'aborted', [], `${intent.by} aborted ${what}`)
+}
+
+/** An undo that names neither the stable nor the next generation: an abort, and on from there; both or none. */
+function turnTo(rollout: Rollout, now: InProgress, intent: Intent, seen: RolloutSeen): Step {
+  const aborted = abort(rollout, now, intent, seen)
+  const undone = undo(aborted.rollout, intent, seen)
+  return undone.rollout === aborted.rollout
+    ? { rollout, story: undone.story }
+    : { rollout: undone.rollout, story: [...aborted.story, ...undone.story] }
 }
 
 function undo(rollout: Rollout, intent: Intent, seen: RolloutSeen): Step {
@@ -255,8 +271,8 @@ function undo(rollout: Rollout, intent: Intent, seen: RolloutSeen): Step {
   if (now.phase === 'draining') return refused(rollout, 'traffic is just being moved; try again in a moment')
   const phase: Phase =
     rollout.images[target] === undefined
-      ? { phase: 'resolving', stable: live, next: target }
-      : { phase: 'warming', stable: live, next: target }
+      ? { phase: 'resolving', stable: live, next: target, undo: true }
+      : { phase: 'warming', stable: live, next: target, undo: true }
   return enter(
     rollout,
     phase,
@@ -310,10 +326,7 @@ function before(
 
 function takeUp(rollout: Rollout, seen: RolloutSeen): Step {
   const now = rollout.now
-  const given =
-    now.phase === 'resolving' || now.phase === 'warming'
-      ? reject(rollout, now.next, 'superseded', [], seen)
-      : rollout
+  const given = isInProgress(now) ? giveUp(rollout, now, 'superseded', [], seen) : rollout
   const stable = stableOf(now)
   const warm = now.phase === 'settled' || now.phase === 'resolving' ? now.warm : undefined
   const next: Phase = {
@@ -333,6 +346,10 @@ function takeUp(rollout: Rollout, seen: RolloutSeen): Step {
 }
 
 type PhaseOf<Name extends Phase['phase']> = Extract<Phase, { phase: Name }>
+/** A generation is on its way and has no traffic yet. */
+type InProgress = PhaseOf<'resolving' | 'warming'>
+
+const isInProgress = (now: Phase): now is InProgress => now.phase === 'resolving' || now.phase === 'warming'
 
 function resolving(
   rollout: Rollout,
@@ -358,9 +375,12 @@ function resolving(
     }
     return enter(
       { ...rollout, images },
-      now.stable === undefined
-        ? { phase: 'warming', next: now.next }
-        : { phase: 'warming', stable: now.stable, next: now.next },
+      {
+        phase: 'warming',
+        ...(now.stable === undefined ? {} : { stable: now.stable }),
+        next: now.next,
+        ...(now.undo === true ? { undo: true } : {}),
+      },
       seen,
       'info',
       'resolved',
@@ -391,11 +411,14 @@ function resolving(
 
 function warming(rollout: Rollout, now: PhaseOf<'warming'>, seen: RolloutSeen, policy: RolloutPolicy): Step {
   if (seen.isReady(now.next)) {
+    const isUndo = now.undo === true
     const phase: Phase =
       now.stable === undefined
-        ? { phase: 'draining', live: now.next, undo: false }
-        : { phase: 'draining', live: now.next, old: now.stable, undo: false }
-    return enter(rollout, phase, seen, 'info', 'switched', `traffic moves to generation ${now.next}`)
+        ? { phase: 'draining', live: now.next, undo: isUndo }
+        : { phase: 'draining', live: now.next, old: now.stable, undo: isUndo }
+    const left =
+      isUndo && now.stable !== undefined ? reject(rollout, now.stable, 'undone', [], seen) : rollout
+    return enter(left, phase, seen, 'info', 'switched', `traffic moves to generation ${now.next}`)
   }
   if (seen.stalledMs < policy.progressDeadlineMs) return same(rollout)
   return revert(
@@ -427,7 +450,7 @@ function settle(rollout: Rollout, now: PhaseOf<'draining'>, seen: RolloutSeen, p
 
 function revert(
   rollout: Rollout,
-  now: PhaseOf<'resolving' | 'warming'>,
+  now: InProgress,
   seen: RolloutSeen,
   because: Rejection['because'],
   evidence: readonly Evidence[],
@@ -438,13 +461,25 @@ function revert(
       ? { phase: 'reverted', rejected: now.next }
       : { phase: 'reverted', stable: now.stable, rejected: now.next }
   return enter(
-    reject(rollout, now.next, because, evidence, seen),
+    giveUp(rollout, now, because, evidence, seen),
     phase,
     seen,
     because === 'aborted' ? 'warning' : 'error',
     'reverted',
     message,
   )
+}
+
+/** A generation that was to come back is no worse for an undo that was called off. */
+function giveUp(
+  rollout: Rollout,
+  now: InProgress,
+  because: Rejection['because'],
+  evidence: readonly Evidence[],
+  seen: RolloutSeen,
+): Rollout {
+  const calledOff = because === 'aborted' || because === 'superseded'
+  return now.undo === true && calledOff ? rollout : reject(rollout, now.next, because, evidence, seen)
 }
 
 const keptRejections = 20
