@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import type { ServiceName } from '../model/ids.ts'
+import type { HostId, InstanceId, ServiceName } from '../model/ids.ts'
+import type { Revision } from '../model/revision.ts'
 import { Stage } from './stage.ts'
 
 const web = (changes: object = {}) => ({
@@ -267,6 +268,41 @@ test('scaling down takes the route away first, then the process', () => {
   expect(said[0]).toBe('route web 1:1000(2)')
   expect(said.filter(line => line.startsWith('release'))).toHaveLength(4)
   expect(stage.running()).toHaveLength(2)
+})
+
+test('the drain time begins when the last proxy let go, not when the instance began to leave', () => {
+  stage.put(web({ replicas: 3 }), 1)
+  stage.settle()
+  stage.acknowledges = host => host !== 'h3'
+  stage.put(web({ replicas: 2 }), 1)
+  stage.settle()
+  const leaver = 'shop/web/1/2' as InstanceId
+  stage.advance(36_000) // above drain and slack
+  stage.world.touchAll()
+  stage.settle()
+  const revision = stage.world.services.get(service)?.route?.modified ?? ''
+  const seen = { value: { revision, draining: [leaver] }, modified: '999999' as Revision }
+  stage.world.apply({ kind: 'route-ack', host: 'h3' as HostId, seen }, stage.now)
+  stage.settle()
+  expect(stage.running()).toHaveLength(3)
+  stage.advance(35_000)
+  stage.settle()
+  expect(stage.running()).toHaveLength(2)
+})
+
+test('of two placements of one name the surplus one goes, although its twin is routed', () => {
+  stage.put(web({ replicas: 1 }), 1)
+  stage.settle()
+  const [first = ''] = stage.running()
+  const name = 'shop/web/1/0' as InstanceId
+  const placed = stage.world.hosts.get(first.split('@')[1] as HostId)?.placements.get(name)
+  if (placed === undefined) throw new Error('nothing was placed')
+  const host = 'h3' as HostId
+  const twin = { ...placed, value: { ...placed.value, host } }
+  stage.world.apply({ kind: 'placement', host, instance: name, seen: twin }, stage.now)
+  stage.report(host, name, 'ready')
+  stage.settle()
+  expect(stage.running()).toEqual([first])
 })
 
 test('a drained host gives its instances away one for one, never below the number asked', () => {

@@ -29,17 +29,20 @@ function isFreeOfTraffic(
   service: ServiceDraft,
   route: Route | undefined,
   key: string,
-  { instance }: Leaver['placement'],
+  { instance, host }: Leaver['placement'],
 ): boolean {
   const { view, draft } = service
   if (route === undefined) return true
-  const leftMs = draft.memory.leavingMs(key, draft.now)
   const stands = view.route
   const awaited = stands === undefined || stands.value !== route // being written now: its revision is not known yet
   if (!awaited) {
-    if (route.backings.some(b => b.endpoints.some(e => e.instance === instance))) return false
+    // The name alone does not do: a twin of it may stay on another host.
+    const address = draft.world.hosts.get(host)?.record?.address
+    if (route.backings.some(b => b.endpoints.some(e => e.instance === instance && e.address === address)))
+      return false
     if (haveApplied(draft.proxies, stands.modified)) {
-      const leftToDrainMs = route.drainMs + slackMs - leftMs
+      // The proxies' own drain time begins with what they applied, so the last of them starts this clock.
+      const leftToDrainMs = route.drainMs + slackMs - draft.memory.leavingMs(key, draft.now)
       if (leftToDrainMs <= 0 || !draft.proxies.busy.has(instance)) return true
       service.wakeIn(leftToDrainMs)
     }
