@@ -238,6 +238,14 @@ export class HostColumns {
     return row.ports
   }
 
+  /** When the next resting port of a host becomes free; Infinity where none rests. */
+  portsFreeAt(id: HostId): number {
+    const slot = this.#slots.get(id)
+    return slot === undefined
+      ? Number.POSITIVE_INFINITY
+      : (this.#portsFreeAt[slot] ?? Number.POSITIVE_INFINITY)
+  }
+
   /** Brings the column of free ports up to the present. */
   wakePorts(): void {
     const slots = this.#rows.length

@@ -33,7 +33,7 @@ export function advanceRollout(service: ServiceDraft): Rollout {
       generation: spec.generation,
       message: `the rollout of generation ${spec.generation} began`,
     })
-  }
+  } else forgetAnswers(service, stored)
 
   const policy = {
     progressDeadlineMs: spec.spec.rollout.progressDeadline,
@@ -46,8 +46,6 @@ export function advanceRollout(service: ServiceDraft): Rollout {
     if (intent !== undefined) service.add({ kind: 'intent-done', id: intent.id })
     const due = intent?.uid === spec.uid ? intent : undefined
     const next = advance(rollout, { ...seen, intent: due }, policy)
-    if (rollout.now.phase === 'resolving' && next.rollout.now.phase === 'reverted')
-      draft.memory.resolutions.delete(resolutionKey(view.name, rollout.uid, rollout.now.next)) // another attempt asks anew
     for (const line of next.story) service.tell({ ...line, generation: liveOrNext(next.rollout) })
     if (next.rollout === rollout && intent === undefined) break
     rollout = next.rollout
@@ -82,6 +80,17 @@ function seenOf(service: ServiceDraft, rollout: Rollout): RolloutSeen {
     },
     wall: draft.policy.wall,
   }
+}
+
+/**
+ * An answer is for one attempt, and goes once the stored record has left that phase: not when that is merely planned, since
+ * the write may be refused. It is of a generation that the record still names in one way or another.
+ */
+function forgetAnswers({ view, draft }: ServiceDraft, stored: Rollout): void {
+  const resolving = stored.now.phase === 'resolving' ? stored.now.next : undefined
+  for (const generation of [stored.asked, liveOrNext(stored), stored.rejections.at(-1)?.generation])
+    if (generation !== undefined && generation !== resolving)
+      draft.memory.resolutions.delete(resolutionKey(view.name, stored.uid, generation))
 }
 
 /** How long the phase has lasted and stalled; an instance more that is ready is progress. */

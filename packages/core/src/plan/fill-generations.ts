@@ -4,13 +4,14 @@
  */
 import { byId, type GenerationNumber, type HostId, instanceId } from '../model/ids.ts'
 import type { Placement } from '../model/placement.ts'
+import type { Report } from '../model/report.ts'
 import type { Rollout } from '../model/rollout.ts'
 import { reservationOf, type Template } from '../model/spec.ts'
 import { type Ask, choose } from '../placement/choose.ts'
 import { parseWhere } from '../placement/where.ts'
 import { wantedGenerations } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
-import { isOnLostHost, isReady } from './readiness.ts'
+import { isOnLostHost, isReady, reportOn } from './readiness.ts'
 import { tellWaiting, type Waiting } from './tell-waiting.ts'
 
 export interface Leaver {
@@ -37,7 +38,13 @@ export function fillGenerations(service: ServiceDraft, rollout: Rollout): { read
     if (placement.uid !== rollout.uid) leaving.set(key, { placement, because: 'deleted' })
     else if (!named.has(placement.generation))
       leaving.set(key, { placement, because: whyUnwanted(rollout, placement.generation) })
-    else push(running, placement.generation, { key, placement, ready: isReady(draft.world, seen) })
+    else
+      push(running, placement.generation, {
+        key,
+        placement,
+        ready: isReady(draft.world, seen),
+        report: reportOn(draft.world, seen),
+      })
   }
 
   const waiting: Waiting[] = []
@@ -60,8 +67,9 @@ function letGo(
   leaving: Map<string, Leaver>,
 ): void {
   const makesWay = rollout.now.phase === 'settled' && service.draft.world.shortOfRoom.size > 0
+  const fine = hostsOfReady(running)
   for (const each of running) {
-    const because = whyMove(service, each, running) ?? (makesWay ? 'unwanted' : undefined)
+    const because = whyMove(service, each, fine) ?? (makesWay ? 'unwanted' : undefined)
     if (because !== undefined) leaving.set(each.key, { placement: each.placement, because })
   }
 }
@@ -70,6 +78,7 @@ interface Running {
   readonly key: string
   readonly placement: Placement
   readonly ready: boolean
+  readonly report: Report | undefined
 }
 
 function fillOne(
@@ -80,8 +89,15 @@ function fillOne(
   leaving: Map<string, Leaver>,
 ): Waiting | undefined {
   const count = service.view.spec?.value.replicas ?? 0
-  const movers = running.filter(r => whyMove(service, r, running) !== undefined)
-  const stay = running.filter(r => !movers.includes(r)).sort(readyThenLowSlotFirst)
+  const fine = hostsOfReady(running)
+  const movers: (Running & { readonly because: Placement['because'] })[] = []
+  const stay: Running[] = []
+  for (const each of running) {
+    const because = whyMove(service, each, fine)
+    if (because === undefined) stay.push(each)
+    else movers.push({ ...each, because })
+  }
+  stay.sort(readyThenLowSlotFirst)
   for (const { key, placement } of stay.slice(count)) leaving.set(key, { placement, because: 'unwanted' })
 
   const kept = stay.slice(0, count)
@@ -90,21 +106,21 @@ function fillOne(
   let spare = readyKept + movers.filter(r => r.ready).length - count
   for (const mover of movers) {
     if (mover.ready && spare-- <= 0) continue
-    leaving.set(mover.key, {
-      placement: mover.placement,
-      because: whyMove(service, mover, running) ?? 'unwanted',
-    })
+    leaving.set(mover.key, { placement: mover.placement, because: mover.because })
   }
   return kept.length < count
     ? placeMissing(service, rollout, generation, count - kept.length, running)
     : undefined
 }
 
-/** Why an instance shall run on another host, although it is wanted. */
+const hostsOfReady = (running: readonly Running[]): ReadonlySet<HostId> =>
+  new Set(running.filter(r => r.ready).map(r => r.placement.host))
+
+/** Why an instance shall run on another host, although it is wanted; `fine` are the hosts where its generation does well. */
 function whyMove(
   service: ServiceDraft,
-  { placement, ready }: Running,
-  all: readonly Running[],
+  { placement, ready, report }: Running,
+  fine: ReadonlySet<HostId>,
 ): 'drain' | 'failing' | undefined {
   const { world, memory, now } = service.draft
   const host = world.hosts.get(placement.host)
@@ -112,10 +128,8 @@ function whyMove(
   const downMs = memory.engineDownMs(placement.host, host?.record?.engine.state ?? 'up', now)
   if (downMs > engineDownMs) return 'failing'
   if (downMs > 0) service.wakeIn(engineDownMs - downMs + 1)
-  const report = host?.reports.get(placement.instance)?.value
-  const fineElsewhere = all.some(other => other.ready && other.placement.host !== placement.host)
-  if (ready || !fineElsewhere || report?.state !== 'backoff' || report.attempt < attemptsBeforeMove)
-    return undefined
+  if (ready || report?.state !== 'backoff' || report.attempt < attemptsBeforeMove) return undefined
+  if (fine.size === 0 || (fine.size === 1 && fine.has(placement.host))) return undefined
   memory.avoid(service.view.name, placement.host, now)
   return 'failing'
 }
@@ -168,7 +182,11 @@ function placeMissing(
       generation,
       message: `placed ${done} of generation ${generation}: ${spelled(placed)}`,
     })
-  return done < count ? { generation, slot, count: count - done, ask } : undefined
+  if (done === count) return undefined
+  // What was placed just now may be what stands in the way of the rest.
+  const have = new Map(ask.have)
+  for (const [host, more] of placed) have.set(host, (have.get(host) ?? 0) + more)
+  return { generation, slot, count: count - done, ask: { ...ask, have } }
 }
 
 function askOf(service: ServiceDraft, template: Template, running: readonly Running[]): Ask {

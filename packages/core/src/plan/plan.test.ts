@@ -346,6 +346,57 @@ test('what fits nowhere waits with its reasons, and is placed when there is room
   expect(stage.world.services.get(service)?.pending).toBeUndefined()
 })
 
+test('what is told of waiting counts what was placed by the same plan', () => {
+  stage.put(web({ replicas: 10, placement: { maxPerHost: 2 } }), 1)
+  const said = stage.settle()
+  expect(said.filter(line => line.startsWith('pending'))).toEqual(['pending web 4'])
+  expect(stage.world.services.get(service)?.pending?.value.waiting[0]?.hosts).toHaveLength(3)
+})
+
+test('what no host is large enough for takes no warm generation away', () => {
+  stage.put(web({ replicas: 3 }), 1)
+  stage.settle()
+  stage.put(web({ replicas: 3, image: 'app:2' }), 2)
+  stage.settle()
+  stage.put({ name: 'typo', image: 'app:1', resources: { reservations: { memory: '64GiB' } } }, 1)
+  stage.settle()
+  expect(stage.running()).toHaveLength(6)
+})
+
+test('a service that waits for ports to rest looks again when they have', () => {
+  stage = new Stage()
+  stage.addHost('h1', { ports: { from: 20_000, to: 20_001 } })
+  const patient = web({ replicas: 2, routes: [], rollout: { progressDeadline: '1h' } })
+  stage.put(patient, 1)
+  stage.settle()
+  stage.remove('web')
+  stage.settle()
+  stage.advance(1000)
+  stage.put({ ...patient, name: 'api' }, 1)
+  stage.settle()
+  expect(stage.running()).toEqual([])
+  stage.advance(600_000)
+  stage.settle()
+  expect(stage.running()).toHaveLength(2)
+})
+
+test('answers on images are forgotten with the attempt that asked', () => {
+  for (let n = 1; n <= 5; n++) {
+    stage.put(web({ replicas: 1, image: `app:${n}` }), n)
+    stage.settle()
+  }
+  expect(stage.memory.resolutions.size).toBe(0)
+})
+
+test('an earlier placement that kept failing moves no instance of the same name', () => {
+  stage.put(web({ replicas: 3 }), 1)
+  stage.settle()
+  const [line = ''] = stage.running().filter(it => it.endsWith('@h2'))
+  stage.report('h2', `shop/${line.split('@')[0]}`, 'backoff', { attempt: 9, placement: 'another' })
+  stage.settle()
+  expect(perHost()).toEqual({ h1: 1, h2: 1, h3: 1 })
+})
+
 describe('a deleted service', () => {
   test('leaves nothing behind', () => {
     stage.put(web(), 1)

@@ -20,6 +20,7 @@ export interface StageHost {
   readonly cpuMilli?: number
   readonly memoryMiB?: number
   readonly labels?: Readonly<Record<string, string>>
+  readonly ports?: { readonly from: number; readonly to: number }
 }
 
 /** What a report says besides the state. */
@@ -43,7 +44,9 @@ export class Stage {
   unreadable: ReadonlySet<ServiceName> = new Set()
   #revision = 1000
 
-  addHost(name: string, { cpuMilli = 4000, memoryMiB = 8192, labels = {} }: StageHost = {}): void {
+  addHost(name: string, changes: StageHost = {}): void {
+    const { cpuMilli = 4000, memoryMiB = 8192, labels = {} } = changes
+    const { ports = { from: 20_000, to: 29_999 } } = changes
     const host = name as HostId
     this.world.apply(
       {
@@ -55,7 +58,7 @@ export class Stage {
           agentPort: 7071,
           capacity: { cpuMilli, memoryMiB },
           labels,
-          ports: { from: 20_000, to: 29_999 },
+          ports,
           engine: { version: '20.10', state: 'up' },
           proxy: { version: '2.6', state: 'up' },
           agentVersion: '1',

@@ -26,7 +26,8 @@ export function tellWaiting(service: ServiceDraft, waiting: readonly Waiting[]):
   }
   world.waiting.add(view.name)
   const explained = explain(world.columns, first.ask)
-  askForRoom(service, explained)
+  askForRoom(service, first.ask, explained)
+  wakeForPorts(service, explained)
   const instance = instanceId({ service: view.name, generation: first.generation, slot: first.slot })
   const hosts = nearest(explained, mostExplained).map(({ host, obstacles }) => ({
     host,
@@ -61,12 +62,35 @@ const print = ({ uid, count, waiting }: Pending): string =>
     waiting.map(w => [w.instance, w.hosts.map(h => [h.host, h.obstacles.map(o => o.kind)]).sort()]),
   ])
 
-/** Where room is all that is missing, warm generations make way. */
-function askForRoom({ view, draft }: ServiceDraft, explained: readonly Explained[]): void {
-  if (!explained.some(({ obstacles }) => obstacles.every(isLackOfRoom))) return
+/** Where room is all that is missing on a host that is large enough, warm generations make way. */
+function askForRoom({ view, draft }: ServiceDraft, ask: Ask, explained: readonly Explained[]): void {
+  if (!explained.some(({ obstacles }) => obstacles.every(it => isLackOfRoom(it, ask)))) return
   draft.world.shortOfRoom.add(view.name)
   for (const name of draft.world.warm) draft.world.dirty.add(name)
 }
 
-const isLackOfRoom = ({ kind }: Obstacle): boolean =>
-  kind === 'cpus' || kind === 'memory' || kind === 'no-free-port'
+/** What others could give up: a host that is too small stays so, whoever goes. */
+function isLackOfRoom(obstacle: Obstacle, ask: Ask): boolean {
+  switch (obstacle.kind) {
+    case 'cpus':
+      return obstacle.needMilli <= obstacle.totalMilli
+    case 'memory':
+      return obstacle.needMiB <= obstacle.totalMiB
+    case 'no-free-port':
+      return ask.dynamicPorts.length <= obstacle.to - obstacle.from + 1
+    default:
+      return false
+  }
+}
+
+/** Nothing happens when a port has rested, so the service looks again by itself; not more often than this. */
+const leastWaitMs = 1000
+
+function wakeForPorts(service: ServiceDraft, explained: readonly Explained[]): void {
+  const { world, now } = service.draft
+  let freeAt = Number.POSITIVE_INFINITY
+  for (const { host, obstacles } of explained)
+    if (obstacles.some(({ kind }) => kind === 'no-free-port'))
+      freeAt = Math.min(freeAt, world.columns.portsFreeAt(host))
+  if (Number.isFinite(freeAt)) service.wakeIn(Math.max(leastWaitMs, freeAt - now))
+}
