@@ -191,19 +191,21 @@ export class HostColumns {
 
   /**
    * Host ports for an ask on a host, or the obstacle. Dynamic ports least recently used, never one released less than
-   * ten minutes ago; fixed ones as given. Takes nothing: `take` does. Throws where the host is not known.
+   * ten minutes ago; fixed ones as given. Takes nothing: `take` does. Throws where the host is not known. `seed` is the
+   * leader's, for its first pick on the host.
    */
   pickPorts(
     id: HostId,
     ask: PortAsk,
     now: Instant,
+    seed = 0,
   ): { readonly ports: Record<string, number> } | { readonly obstacle: Obstacle } {
     this.advance(now)
     const slot = this.#slots.get(id)
     const row = slot === undefined ? undefined : this.#rows[slot]
     if (slot === undefined || row?.view === undefined) throw new Error(`no host ${id} to pick ports on`)
     this.#wake(slot, row)
-    return row.ports.pick(ask)
+    return row.ports.pick(ask, seed)
   }
 
   /** Slots of the known hosts in the order of their ids. */

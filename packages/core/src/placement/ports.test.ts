@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Instant } from '../model/clock.ts'
-import type { InstanceId } from '../model/ids.ts'
-import { HostPorts, type PortAsk, portRestMs } from './ports.ts'
+import type { HostId, InstanceId } from '../model/ids.ts'
+import { HostPorts, type PortAsk, portRestMs, portSeed } from './ports.ts'
 
 const at = (ms: number) => ms as Instant
 const one = { dynamicPorts: ['http'], fixedPorts: [] } satisfies PortAsk
@@ -89,6 +89,36 @@ describe('dynamic ports', () => {
     const ports = portsOf(100, 199)
     for (const port of [110, 111, 112]) ports.hold(port, web)
     expect(ports.pick(one)).toEqual({ ports: { http: 161 } })
+  })
+
+  test('leaders in a row begin far from each other, also where nothing is held', () => {
+    const size = 10_000
+    const host = 'h1' as HostId
+    const starts = [7, 8, 9, 1234, 1235].map(term => {
+      const ports = portsOf(20_000, 20_000 + size - 1)
+      const picked = ports.pick(one, portSeed(String(term), host))
+      return 'ports' in picked ? (picked.ports.http ?? 0) : 0
+    })
+    for (const start of starts) {
+      expect(start).toBeGreaterThanOrEqual(20_000)
+      expect(start).toBeLessThan(20_000 + size)
+      expect(starts.filter(other => Math.abs(other - start) < size / 100)).toEqual([start])
+    }
+    expect(portSeed('7', host)).toBe(portSeed('7', host))
+    expect(portSeed('7', host)).not.toBe(portSeed('7', 'h2' as HostId))
+  })
+
+  test('and stay away from what is held, whatever the seed', () => {
+    fc.assert(
+      fc.property(fc.nat(), seed => {
+        const ports = portsOf(100, 199)
+        for (const port of [110, 111, 112]) ports.hold(port, web)
+        const picked = ports.pick(one, seed)
+        const port = 'ports' in picked ? (picked.ports.http ?? 0) : 0
+        expect(port).toBeGreaterThanOrEqual(161)
+        expect(port).toBeLessThan(161 + 24)
+      }),
+    )
   })
 
   test('an empty range has none', () => {

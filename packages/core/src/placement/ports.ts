@@ -1,5 +1,5 @@
 import type { Instant } from '../model/clock.ts'
-import { byId, type InstanceId } from '../model/ids.ts'
+import { byId, type HostId, type InstanceId } from '../model/ids.ts'
 import type { Obstacle } from './obstacle.ts'
 
 /** How long a released port is left alone, so that a proxy cut off with old routes never reaches another service. */
@@ -133,15 +133,18 @@ export class HostPorts {
     return found
   }
 
-  /** Host ports by name, or the first obstacle. Takes nothing; the same ports are not offered again before a full round. */
-  pick(ask: PortAsk): { readonly ports: Record<string, number> } | { readonly obstacle: Obstacle } {
+  /**
+   * Host ports by name, or the first obstacle. Takes nothing; the same ports are not offered again before a full round.
+   * Where the first round begins is drawn from `seed`, a whole number from 0.
+   */
+  pick(ask: PortAsk, seed = 0): { readonly ports: Record<string, number> } | { readonly obstacle: Obstacle } {
     if (this.room(ask) < 1) {
       const [obstacle] = this.obstacles(ask)
       if (obstacle !== undefined) return { obstacle }
     }
     const ports: Record<string, number> = {}
     for (const { name, port } of ask.fixedPorts) ports[name] = port
-    let next = this.#cursor ?? this.#start()
+    let next = this.#cursor ?? this.#start(seed)
     for (const name of ask.dynamicPorts) {
       while (!this.#isFree(next) || ask.fixedPorts.some(({ port }) => port === next)) next = this.#after(next)
       ports[name] = next
@@ -186,20 +189,32 @@ export class HostPorts {
 
   /**
    * Where a leader that took over begins. It does not know what was released before its time; those ports lie near the
-   * held ones, where the earlier leader's cursor went, so it begins in the middle of the widest gap.
+   * held ones, where the earlier leader's cursor went, so it begins past the middle of the widest gap. Each leader has
+   * a seed of its own and begins elsewhere, or several in a row would all hand out the same ports first. That makes it
+   * unlikely, not impossible, that a port is handed out within ten minutes of a release that an earlier leader saw:
+   * certainty would take a record of every release.
    */
-  #start(): number {
+  #start(seed: number): number {
+    const { from, to } = this.#range
+    const size = to - from + 1
     const held = [...this.#held.keys()].filter(port => this.#inRange(port)).sort((a, b) => a - b)
     const first = held[0]
-    if (first === undefined) return this.#range.from
-    const size = this.#range.to - this.#range.from + 1
-    let [widest, start] = [0, this.#range.from]
+    if (first === undefined) return from + (seed % size)
+    let [widest, start] = [0, from]
     held.forEach((port, i) => {
       const gap = (held[i + 1] ?? first + size) - port
       if (gap <= widest) return
       widest = gap
-      start = this.#range.from + ((port - this.#range.from + Math.ceil(gap / 2)) % size)
+      const offset = Math.ceil(gap / 2) + (seed % Math.max(1, Math.floor(gap / 4)))
+      start = from + ((port - from + offset) % size)
     })
     return start
   }
+}
+
+/** A seed for the ports of one host under one leader: the same for the same names, far apart for like ones (FNV-1a). */
+export function portSeed(term: string, host: HostId): number {
+  let hash = 0x811c9dc5
+  for (const unit of `${term} ${host}`) hash = Math.imul(hash ^ (unit.codePointAt(0) ?? 0), 0x01000193)
+  return hash >>> 0
 }

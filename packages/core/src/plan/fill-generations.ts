@@ -8,6 +8,7 @@ import type { Report } from '../model/report.ts'
 import type { Rollout } from '../model/rollout.ts'
 import { reservationOf, type Template } from '../model/spec.ts'
 import { type Ask, choose } from '../placement/choose.ts'
+import { portSeed } from '../placement/ports.ts'
 import { parseWhere } from '../placement/where.ts'
 import { wantedGenerations } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
@@ -149,11 +150,12 @@ function placeMissing(
   const slots = freeSlots(service, generation)
   const load = reservationOf(record.template)
   const placed = new Map<HostId, number>()
-  const hosts = choose(draft.world.columns, ask, count)
+  const { columns } = draft.world
+  const hosts = choose(columns, ask, count)
   let slot = slots.next()
   let done = 0
   for (const host of hosts) {
-    const picked = draft.world.columns.pickPorts(host, ask, draft.now)
+    const picked = columns.pickPorts(host, ask, draft.now, portSeed(draft.policy.term, host))
     if ('obstacle' in picked) continue
     const placement: Placement = {
       instance: instanceId({ service: view.name, generation, slot }),
