@@ -192,6 +192,13 @@ describe('a spec that is wrong is 422, with a pointer for each fault', () => {
       /twice/,
     ],
     [
+      'a probe that runs nothing',
+      { image: 'a', health: { readiness: { exec: [] } } },
+      '/health/readiness/exec',
+      'length',
+      /at least one word/,
+    ],
+    [
       'a route to no port',
       { image: 'a', routes: [{ port: 'x', listen: 80 }] },
       '/routes/0/port',

@@ -51,11 +51,9 @@ function codeOf(issue: Issue, got: unknown): string {
       return issue.expected === 'int' && typeof got === 'number' ? 'range' : 'type'
     case 'too_big':
     case 'too_small':
-      return issue.origin === 'array' || issue.origin === 'record' || issue.origin === 'map'
-        ? 'too_many'
-        : issue.origin === 'string'
-          ? 'length'
-          : 'range'
+      if (issue.origin === 'string') return 'length'
+      if (issue.origin !== 'array' && issue.origin !== 'record' && issue.origin !== 'map') return 'range'
+      return issue.code === 'too_big' ? 'too_many' : 'length'
     case 'invalid_format':
       return 'format'
     case 'invalid_key':

@@ -77,6 +77,24 @@ describe('what is wrong is said, all at once', () => {
       { ...least, health: { readiness: { http: '//evil' } }, ports: [{ name: 'a', container: 1 }] },
       ['/health/readiness/http: must not start with //'],
     ],
+    [
+      { ...least, health: { liveness: { exec: [] } } },
+      ['/health/liveness/exec: needs at least one word, the program to run'],
+    ],
+    [
+      {
+        ...least,
+        ports: [
+          { name: 'a', container: 1, hostPort: 8080 },
+          { name: 'b', container: 2 },
+          { name: 'c', container: 3, hostPort: 8080 },
+        ],
+      },
+      [
+        '/ports/0/hostPort: host port 8080 is given twice',
+        '/ports/2/hostPort: host port 8080 is given twice',
+      ],
+    ],
     [{ ...least, volumes: [] }, ['/volumes: is not supported yet; leave it out']],
     [
       { ...least, placement: { priority: 5 } },

@@ -21,7 +21,8 @@ const text = (max: number) =>
     .string()
     .max(max)
     .refine(s => !s.includes('\0'), { error: 'must not contain a NUL character' })
-const words = z.array(text(32_768)).max(256).readonly()
+const wordList = z.array(text(32_768)).max(256)
+const words = wordList.readonly()
 
 /** registry/path:tag or …@sha256:digest, as Docker's reference grammar has it. */
 const image = z
@@ -65,7 +66,7 @@ const probeFields = {
   /** Statuses that count as healthy; left out: 200 to 399. */
   status: z.array(z.int().min(100).max(599)).max(16).readonly().optional(),
   tcp: z.literal(true).optional(),
-  exec: words.optional(),
+  exec: wordList.min(1, { error: 'needs at least one word, the program to run' }).readonly().optional(),
   docker: z.literal(true).optional(),
   /** Which port is asked; left out: the first one. */
   port: portName.optional(),
@@ -353,6 +354,9 @@ function crossChecks(spec: z.output<z.ZodObject<typeof serviceFields>>, ctx: z.R
       fault(['ports', i, 'container'], `container port ${port.container} is given twice`)
     ports.add(port.name)
     numbers.add(port.container)
+    const hostTwins = spec.ports.filter(other => other.hostPort === port.hostPort)
+    if (port.hostPort !== undefined && hostTwins.length > 1)
+      fault(['ports', i, 'hostPort'], `host port ${port.hostPort} is given twice`)
   })
   const known = ports.size === 0 ? 'the spec has no ports' : `ports are: ${[...ports].join(', ')}`
   spec.routes.forEach((route, i) => {
