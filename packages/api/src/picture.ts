@@ -14,7 +14,9 @@ import type { Placement } from '@boxcar/core/model/placement'
 import type { Report } from '@boxcar/core/model/report'
 import type { Rejection, Rollout } from '@boxcar/core/model/rollout'
 import type { GenerationRecord, SpecRecord } from '@boxcar/core/model/service'
+import { nearestFix } from '@boxcar/core/placement/explain'
 import type { Pending } from '@boxcar/core/placement/obstacle'
+import { obstacleWords } from '@boxcar/core/placement/words'
 import {
   type GenerationId,
   generations,
@@ -44,7 +46,7 @@ import type {
   ServiceView,
   WhyView,
 } from './views.ts'
-import { fixFor, obstacleWords, plural, rejectionWords, rolloutWords } from './words.ts'
+import { plural, rejectionWords, rolloutWords } from './words.ts'
 
 type PlacementEntry = Entry<HostInstance, Placement>
 type GenerationEntry = Entry<GenerationId, GenerationRecord>
@@ -435,7 +437,8 @@ export class Picture {
     const unready = this.instances({ service: name }).filter(
       i => i.desired === 'run' && (i.state !== 'ready' || i.hostState === 'suspect'),
     )
-    const fix = nearestFix(pending)
+    const tried = waiting[0]?.hosts
+    const fix = tried?.length === 0 ? 'add a host' : nearestFix(tried ?? [])
     return {
       about: name,
       summary: summaryOf(service, pending, unready),
@@ -623,21 +626,6 @@ function hostReason(
     case 'cordoned':
       return settings?.cordon?.why
   }
-}
-
-/** The one fix that helps the host with the fewest obstacles. */
-function nearestFix(pending: Pending | undefined): string | undefined {
-  const fixes = (pending?.waiting[0]?.hosts ?? [])
-    .map(({ host, obstacles }) => ({
-      host,
-      count: obstacles.length,
-      fix: obstacles.map(o => fixFor(host, o)).filter(f => f !== undefined),
-    }))
-    .filter(candidate => candidate.fix.length === candidate.count && candidate.count > 0)
-    .sort((a, b) => a.count - b.count || byId(a.host, b.host))
-  const [best] = fixes
-  if (best !== undefined) return best.fix.join('; then ')
-  return pending !== undefined && pending.waiting[0]?.hosts.length === 0 ? 'add a host' : undefined
 }
 
 function summaryOf(

@@ -1,109 +1,104 @@
 import { describe, expect, test } from 'vitest'
-import { explain, nearest, nearestFix, sentence } from './explain.ts'
+import type { HostId } from '../model/ids.ts'
+import { explain, nearest, nearestFix } from './explain.ts'
 import { ask, columnsOf, host, id, load } from './fixture.ts'
 import type { Obstacle } from './obstacle.ts'
 import { parseWhere } from './where.ts'
+import { obstacleWords } from './words.ts'
 
 const rows: readonly (readonly [Obstacle, string, string])[] = [
-  [{ kind: 'suspect' }, 'suspect: not heard of for a moment, being asked', 'wait until h2 answers'],
-  [{ kind: 'lost' }, 'lost: the host does not answer', 'bring h2 back'],
-  [{ kind: 'cordoned', why: 'disk swap' }, 'cordoned: disk swap', 'uncordon h2'],
-  [{ kind: 'cordoned', why: '' }, 'cordoned', 'uncordon h2'],
-  [{ kind: 'draining' }, 'draining: instances are being moved away', 'cancel the drain of h2'],
+  [
+    { kind: 'suspect' },
+    'does not report just now; the leader asks it',
+    'wait until host h2 answers, or add a host',
+  ],
+  [{ kind: 'lost' }, 'is lost', 'bring host h2 back, or add a host'],
+  [
+    { kind: 'cordoned', why: 'disk swap' },
+    'is cordoned: disk swap',
+    'uncordon host h2: boxcar host uncordon h2',
+  ],
+  [{ kind: 'cordoned', why: '' }, 'is cordoned', 'uncordon host h2: boxcar host uncordon h2'],
+  [{ kind: 'draining' }, 'is being drained', 'end the drain of host h2: boxcar host drain h2 --cancel'],
   [
     { kind: 'engine-down', reason: 'no answer' },
-    'engine down: no answer',
-    'bring the engine of h2 up (no answer)',
+    'its Docker engine does not answer: no answer',
+    'start the Docker engine on host h2',
   ],
   [
     { kind: 'cpus', needMilli: 1500, freeMilli: 500, totalMilli: 4000 },
-    'cpus: needs 1.5, 0.5 of 4 free',
-    'free 1 cpu on h2',
+    'needs 1.5 cores, 0.5 of 4 are free',
+    'free 1 cores on host h2, lower /resources/reservations/cpus to 0.5, or add a host',
   ],
   [
     { kind: 'cpus', needMilli: 500, freeMilli: -250, totalMilli: 4000 },
-    "cpus: needs 0.5, 0.25 over the host's 4",
-    'free 0.75 cpus on h2',
+    'needs 0.5 cores, 0.25 more than its 4 are taken',
+    'free 0.75 cores on host h2, or add a host',
   ],
   [
     { kind: 'cpus', needMilli: 6000, freeMilli: 500, totalMilli: 4000 },
-    'cpus: needs 6, 0.5 of 4 free',
-    'add a host with at least 6 cpus',
+    'needs 6 cores, 0.5 of 4 are free',
+    'lower /resources/reservations/cpus to at most 4 (host h2 has no more), or add a larger host',
   ],
   [
     { kind: 'memory', needMiB: 512, freeMiB: 128, totalMiB: 2048 },
-    'memory: needs 512 MiB, 128 of 2048 MiB free',
-    'free 384 MiB on h2',
+    'needs 512 MiB of memory, 128 of 2048 MiB are free',
+    'free 384 MiB on host h2, lower /resources/reservations/memory to 128MiB, or add a host',
   ],
   [
     { kind: 'memory', needMiB: 512, freeMiB: -1, totalMiB: 2048 },
-    "memory: needs 512 MiB, 1 MiB over the host's 2048 MiB",
-    'free 513 MiB on h2',
+    'needs 512 MiB of memory, 1 MiB more than its 2048 MiB are taken',
+    'free 513 MiB on host h2, or add a host',
   ],
   [
     { kind: 'memory', needMiB: 4096, freeMiB: 128, totalMiB: 2048 },
-    'memory: needs 4096 MiB, 128 of 2048 MiB free',
-    'add a host with at least 4096 MiB of memory',
+    'needs 4096 MiB of memory, 128 of 2048 MiB are free',
+    'lower /resources/reservations/memory to at most 2048MiB (host h2 has no more), or add a larger host',
   ],
   [
     { kind: 'port', port: 53, heldBy: 'p/dns/1/0' },
-    'port: 53 is held by p/dns/1/0',
-    'free port 53 on h2, held by p/dns/1/0',
+    'port 53 is held by p/dns/1/0',
+    'leave out the fixed hostPort 53, or add a host where it is free',
   ],
   [
     { kind: 'no-free-port', from: 100, to: 109 },
-    'port: none of 100 to 109 is free, or released ten minutes ago',
-    'give h2 a wider port range than 100 to 109',
+    'no host port from 100 to 109 is free; one that was released rests for ten minutes',
+    'give host h2 a wider range of ports',
   ],
   [
     { kind: 'no-free-port', from: 1, to: 0 },
-    'port: the host has no ports to hand out',
-    'give h2 a range of ports to hand out',
+    'has no ports to hand out',
+    'give host h2 a wider range of ports',
   ],
   [
     { kind: 'label', want: 'disk = ssd', have: 'disk = hdd' },
-    'label: wants disk = ssd, has disk = hdd',
-    'label a host disk=ssd',
+    "wants 'disk = ssd', has disk = hdd",
+    "label a host so that 'disk = ssd' holds: boxcar host label h2 disk=ssd, or change /placement/where",
   ],
   [
     { kind: 'label', want: 'zone in (a, b)', have: 'no label zone' },
-    'label: wants zone in (a, b), has no label zone',
-    'label a host zone=a',
-  ],
-  [
-    { kind: 'label', want: 'gpu', have: 'no label gpu' },
-    'label: wants gpu, has no label gpu',
-    'label a host gpu',
+    "wants 'zone in (a, b)', has no label zone",
+    "label a host so that 'zone in (a, b)' holds: boxcar host label h2 zone=a, or change /placement/where",
   ],
   [
     { kind: 'label', want: '!gpu', have: 'gpu = a100' },
-    'label: wants !gpu, has gpu = a100',
-    'remove the label gpu from a host',
-  ],
-  [
-    { kind: 'label', want: 'disk != hdd', have: 'disk = hdd' },
-    'label: wants disk != hdd, has disk = hdd',
-    'label a host so that disk != hdd',
+    "wants '!gpu', has gpu = a100",
+    "label a host so that '!gpu' holds: boxcar host label h2 …, or change /placement/where",
   ],
   [
     { kind: 'max-per-host', max: 2, have: 2 },
-    'max per host: 2 there, at most 2 allowed',
-    'raise maxPerHost to 3',
-  ],
-  [
-    { kind: 'still-stopping', instance: 'p/web/1/0' },
-    'still stopping: an earlier p/web/1/0 has not ended there yet',
-    'wait until p/web/1/0 has stopped on h2',
+    'runs 2 already, and maxPerHost is 2',
+    'raise /placement/maxPerHost above 2, or add a host',
   ],
   [
     { kind: 'failed-here', forMs: 59_001 },
-    'failed here: kept failing on this host, avoided for 60 s more',
-    'wait 60 s for h2 to be tried again',
+    'it kept failing there; tried again in 60 s',
+    'wait 60 s until host h2 is tried again',
   ],
 ]
 
 test.each(rows)('%j', (obstacle, words, fix) => {
-  expect(sentence(obstacle)).toBe(words)
+  expect(obstacleWords(obstacle)).toBe(words)
   expect(nearestFix([{ host: id('h2'), obstacles: [obstacle] }])).toBe(fix)
 })
 
@@ -158,18 +153,28 @@ describe('the nearest fix', () => {
       { host: id('h1'), obstacles: [{ kind: 'suspect' } satisfies Obstacle, short(500)] },
       { host: id('h2'), obstacles: [short(128)] },
     ]
-    expect(nearestFix(explained)).toBe('free 384 MiB on h2')
+    expect(nearestFix(explained)).toMatch(/^free 384 MiB on host h2/)
   })
 
   test('frees the least', () => {
     const explained = [100, 400, 300].map((free, i) => ({ host: id(`h${i}`), obstacles: [short(free)] }))
-    expect(nearestFix(explained)).toBe('free 112 MiB on h1')
+    expect(nearestFix(explained)).toMatch(/^free 112 MiB on host h1/)
     expect(nearest(explained, 2).map(each => each.host)).toEqual(['h1', 'h2'])
+  })
+
+  test('is that of the largest host where none is large enough', () => {
+    const tooSmall = [1024, 4096, 2048].map((totalMiB, i): { host: HostId; obstacles: Obstacle[] } => ({
+      host: id(`h${i}`),
+      obstacles: [{ kind: 'memory', needMiB: 8192, freeMiB: totalMiB, totalMiB }],
+    }))
+    expect(nearestFix(tooSmall)).toContain('to at most 4096MiB (host h1')
   })
 
   test('names all that one host needs', () => {
     const obstacles = [{ kind: 'cordoned', why: '' } satisfies Obstacle, short(0)]
-    expect(nearestFix([{ host: id('h1'), obstacles }])).toBe('uncordon h1 and free 512 MiB on h1')
+    expect(nearestFix([{ host: id('h1'), obstacles }])).toBe(
+      'uncordon host h1: boxcar host uncordon h1; then free 512 MiB on host h1, or add a host',
+    )
   })
 
   test('is nothing where nothing is explained', () => {

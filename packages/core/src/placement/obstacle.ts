@@ -13,8 +13,6 @@ export const obstacle = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('no-free-port'), from: z.number(), to: z.number() }),
   z.object({ kind: z.literal('label'), want: z.string(), have: z.string() }),
   z.object({ kind: z.literal('max-per-host'), max: z.number(), have: z.number() }),
-  /** An earlier instance of the same name still stops there. */
-  z.object({ kind: z.literal('still-stopping'), instance: z.string() }),
   /** It kept failing there; other hosts are tried first. */
   z.object({ kind: z.literal('failed-here'), forMs: z.number() }),
 ])
