@@ -50,8 +50,9 @@ class Play {
             name: it.name,
             image: `app:${it.version}`,
             replicas: it.replicas,
-            ports: [{ name: 'http', container: 80 }],
-            routes: [{ port: 'http', listen: 80, protocol: 'http' }],
+            // Each version renames its port, and every other one moves it.
+            ports: [{ name: `http${it.version}`, container: 80 + (it.version % 2) }],
+            routes: [{ port: `http${it.version}`, listen: 80, protocol: 'http' }],
             rollout: { progressDeadline: '10s' },
           },
           generation,
@@ -108,6 +109,11 @@ class Play {
       expect(new Set(slots).size).toBe(slots.length)
       const backings = service.route?.value.backings ?? []
       expect([0, 1000]).toContain(backings.reduce((sum, b) => sum + b.share, 0))
+      const answering = backings.find(b => b.share > 0)
+      if (answering === undefined) continue
+      const doors = service.route?.value.listeners ?? []
+      expect(doors).toHaveLength(1)
+      for (const { ports } of answering.endpoints) expect(Object.keys(ports)).toContain(doors[0]?.port)
     }
   }
 }
