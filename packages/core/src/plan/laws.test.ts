@@ -22,7 +22,7 @@ const doing = fc.oneof(
   }),
   fc.record({ do: fc.constantFrom('break' as const, 'mend' as const) }),
   fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(100, 20_000, 400_000) }),
-  fc.record({ do: fc.constant('step' as const) }),
+  fc.record({ do: fc.constantFrom('step' as const, 'settle' as const) }),
 )
 type Doing = typeof doing extends fc.Arbitrary<infer T> ? T : never
 
@@ -87,6 +87,9 @@ class Play {
         return this.stage.advance(it.ms)
       case 'step':
         this.stage.step()
+        return this.check()
+      case 'settle':
+        this.stage.settle()
         this.check()
     }
   }
@@ -120,7 +123,7 @@ class Play {
 
 test('capacity, ports, slots and shares hold at every step; all comes to rest as asked', () => {
   fc.assert(
-    fc.property(fc.array(doing, { minLength: 5, maxLength: 60 }), script => {
+    fc.property(fc.array(doing, { minLength: 5, maxLength: 60, size: 'max' }), script => {
       const play = new Play()
       for (const it of script) play.act(it)
       const { stage } = play
