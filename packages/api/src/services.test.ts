@@ -545,6 +545,14 @@ describe('undo and abort', () => {
     expect(answer.json()).toMatchObject({ code: 'wrong-state' })
   })
 
+  test('shows that a generation starts again for it', async () => {
+    await twoGenerations()
+    await server.roll(web, { phase: 'warming', stable: g(2), next: g(1), undo: true })
+    expect(serviceView.parse(await get(url)).rollout.words).toBe(
+      'generation 1 starts again for an undo, 0 of 1 ready; generation 2 answers',
+    )
+  })
+
   test('does not go behind what a failed rollout left in place', async () => {
     await twoGenerations()
     await server.roll(web, { phase: 'reverted', stable: g(1), rejected: g(2) })

@@ -32,7 +32,7 @@ export function rolloutWords(
     case 'resolving':
       return `a host looks up the image of generation ${now.next}`
     case 'warming':
-      return `generation ${now.next} starts, ${seen.ready} of ${seen.wanted} ready; ${
+      return `generation ${now.next} starts${now.undo === true ? ' again for an undo' : ''}, ${seen.ready} of ${seen.wanted} ready; ${
         now.stable === undefined ? 'nothing answers yet' : `generation ${now.stable} answers`
       }`
     case 'draining':

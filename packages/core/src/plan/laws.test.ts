@@ -162,4 +162,4 @@ test('capacity, ports, slots and shares hold at every step; all comes to rest as
     }),
     { numRuns: 200 },
   )
-})
+}, 30_000)
