@@ -31,6 +31,7 @@ export interface MirrorOptions {
 /** Called synchronously after the mirror holds the changes; a throw is a bug and ends the process. */
 export type MirrorListener = (changes: readonly Change[], revision: Revision) => void
 
+type Snapshot = Extract<FollowStep, { kind: 'snapshot' }>
 type Held = Map<string, Entry<unknown, unknown>>
 
 /** Follows from the moment it is made. */
@@ -157,7 +158,7 @@ export class Mirror {
     if (step.kind !== 'quiet') this.#noteUnreadable(step.unreadable, step.kind === 'snapshot')
     const differences =
       step.kind === 'snapshot'
-        ? this.#replace(step.entries, step.revision)
+        ? this.#replace(step)
         : step.kind === 'changes'
           ? this.#applyAll(step.changes, step.unreadable)
           : []
@@ -196,9 +197,10 @@ export class Mirror {
     return true
   }
 
-  #replace(entries: readonly Change[], revision: Revision): readonly Change[] {
-    // Behind what was held, another history began: equal revisions mean nothing then.
-    if (compareRevisions(revision, this.#revision) < 0) return this.#startOver(entries, revision)
+  #replace({ entries, revision, anotherHistory = false }: Snapshot): readonly Change[] {
+    // Equal revisions mean nothing in another history, and one that is behind what was held is another one.
+    if (anotherHistory || compareRevisions(revision, this.#revision) < 0)
+      return this.#startOver(entries, revision)
     const kept = new Map<string, Set<string>>()
     const differences: Change[] = []
     for (const change of entries) {

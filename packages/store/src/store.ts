@@ -92,6 +92,8 @@ export type FollowStep =
   | {
       readonly kind: 'snapshot'
       readonly revision: Revision
+      /** The store is another one than before, or was restored: equal revisions do not mean equal entries. */
+      readonly anotherHistory?: boolean
       readonly entries: readonly Change[]
       readonly unreadable: readonly Unreadable[]
     }

@@ -4,6 +4,7 @@
  * read, so that one that lags or stands alone is not believed.
  */
 import type { Clock } from '@boxcar/core/model/clock'
+import type { IKeyValue } from 'etcd3'
 import { Decoder, distinctScopes, readEntry, scopePrefix } from '../decode.ts'
 import { clusters } from '../keys.ts'
 import type { Log } from '../log.ts'
@@ -11,6 +12,7 @@ import {
   type Change,
   compareRevisions,
   type FollowStep,
+  noRevision,
   type Revision,
   type Scope,
   StoreUnavailable,
@@ -38,6 +40,8 @@ export interface FollowOptions {
 const manyScopes = 4
 /** Further behind, reading everything is quicker than being told of each change, and kinder to the store. */
 const longestCatchUp = 50_000n
+/** An etcd without anything in it stands here. */
+const firstRevision = '1' as Revision
 const firstPauseMs = 50
 const longestPauseMs = 500
 
@@ -46,8 +50,8 @@ interface Place {
   readonly revision: Revision
   /** Keys in each range as of the revision. */
   readonly counts: readonly number[]
-  /** The cluster record's revision: another one means another history, or a restore. */
-  readonly record: Revision | undefined
+  /** The cluster record with its revision, spelt; empty where there is none. Another one means another history, or a restore. */
+  readonly record: string
 }
 
 export async function* follow(options: FollowOptions): AsyncGenerator<FollowStep, void, void> {
@@ -56,23 +60,25 @@ export async function* follow(options: FollowOptions): AsyncGenerator<FollowStep
   const ranges = rangesOf(scopes, options.prefix)
   const decoder = new Decoder(scopes)
   let place: Place | undefined
-  let from = options.since
+  // To etcd, no revision is the newest one.
+  let from = options.since === noRevision ? firstRevision : options.since
+  let anotherHistory = false
   let pauseMs = firstPauseMs
   while (!signal.aborted) {
     const member = members.pick()
     try {
       if (place === undefined && from === undefined) {
-        const { step, counts } = await snapshot(options, scopes, ranges)
-        place = { revision: step.revision, counts, record: undefined }
-        yield step
+        const read = await snapshot(options, scopes)
+        place = await placeAt(options, ranges, read.revision)
+        yield anotherHistory ? { ...read, anotherHistory } : read
+        anotherHistory = false
         pauseMs = firstPauseMs
         if (signal.aborted) return
       }
-      const start: Place = place ?? (await placeAt(options, ranges, from))
-      const { record, exactProgress, head } = await meet(member, options.prefix, start)
-      if (options.since === undefined && BigInt(head) - BigInt(start.revision) > longestCatchUp)
-        throw new HistoryLost(head, `the store is at revision ${head}, far from ${start.revision}`)
-      place = { ...start, record }
+      place ??= await placeAt(options, ranges, from)
+      const { exactProgress, head } = await meet(member, options.prefix, place)
+      if (options.since === undefined && BigInt(head) - BigInt(place.revision) > longestCatchUp)
+        throw new HistoryLost(head, `the store is at revision ${head}, far from ${place.revision}`)
       const watch = watchRanges({
         member,
         ranges,
@@ -98,6 +104,7 @@ export async function* follow(options: FollowOptions): AsyncGenerator<FollowStep
         options.log.info({ reason: error.message }, 'history was lost; reading everything again')
         place = undefined
         from = undefined
+        anotherHistory ||= error.isAnother
         continue
       }
       if (!(error instanceof StoreUnavailable)) throw error
@@ -119,11 +126,9 @@ function rangesOf(scopes: readonly Scope[], prefix: string): readonly Range[] {
 async function snapshot(
   { members, prefix }: FollowOptions,
   scopes: readonly Scope[],
-  ranges: readonly Range[],
-): Promise<{ readonly step: Extract<FollowStep, { kind: 'snapshot' }>; readonly counts: readonly number[] }> {
+): Promise<Extract<FollowStep, { kind: 'snapshot' }>> {
   const entries: Change[] = []
   const unreadable: Unreadable[] = []
-  const counts: number[] = []
   let revision: Revision | undefined
   for (const scope of scopes) {
     const { collection } = scope
@@ -133,45 +138,44 @@ async function snapshot(
       else unreadable.push(one.unreadable)
     })
     revision = read.revision
-    counts.push(read.count)
   }
   if (revision === undefined) throw new Error('at least one scope is followed')
-  // One watch over everything needs no counts: it is in order by itself.
-  return {
-    step: { kind: 'snapshot', revision, entries, unreadable },
-    counts: ranges.length === scopes.length ? counts : [0],
-  }
+  return { kind: 'snapshot', revision, entries, unreadable }
 }
 
-/** Where a follower begins that has read everything before. */
+/** Where a follower stands that has everything up to a revision. */
 async function placeAt(
-  { members }: FollowOptions,
+  { members, prefix }: FollowOptions,
   ranges: readonly Range[],
   revision: Revision | undefined,
 ): Promise<Place> {
   if (revision === undefined) throw new Error('a place has a revision')
-  if (ranges.length === 1) return { revision, counts: [0], record: undefined }
+  const counting = ranges.map(range => ({ ...range, revision, count_only: true }))
   try {
     const { responses } = await members.read(({ calls }) =>
       calls.kv.txn(
-        { success: ranges.map(range => ({ request_range: { ...range, revision, count_only: true } })) },
+        {
+          success: [...counting, { key: recordKey(prefix), revision }].map(request_range => ({
+            request_range,
+          })),
+        },
         within(callMs),
       ),
     )
-    const counts = responses.map(response => Number(response.response_range.count))
-    return { revision, counts, record: undefined }
+    const counts = responses.slice(0, -1).map(response => Number(response.response_range.count))
+    return { revision, counts, record: spellRecord(responses.at(-1)?.response_range.kvs[0]) }
   } catch (error) {
-    if (isCompacted(error)) throw await historyLost(members, textOf(error))
-    if (textOf(error).includes('future revision')) throw await historyLost(members, textOf(error))
+    const isAnother = textOf(error).includes('future revision')
+    if (isAnother || isCompacted(error)) throw await historyLost(members, textOf(error), isAnother)
     throw error instanceof StoreUnavailable ? error : new StoreUnavailable(textOf(error))
   }
 }
 
-async function historyLost(members: Members, reason: string): Promise<HistoryLost> {
+async function historyLost(members: Members, reason: string, isAnother: boolean): Promise<HistoryLost> {
   const { header } = await members.read(({ calls }) =>
     calls.kv.range({ key: Buffer.from('/'), count_only: true }, within(callMs)),
   )
-  return new HistoryLost(header.revision as Revision, reason)
+  return new HistoryLost(header.revision as Revision, reason, { isAnother })
 }
 
 /** What a member must show before its watch is believed. */
@@ -179,34 +183,36 @@ async function meet(
   { calls }: Member,
   prefix: string,
   place: Place,
-): Promise<{
-  readonly record: Revision | undefined
-  readonly exactProgress: boolean
-  readonly head: Revision
-}> {
+): Promise<{ readonly exactProgress: boolean; readonly head: Revision }> {
   try {
     const [self, status] = await Promise.all([
-      calls.kv.range({ key: Buffer.from(recordKey(prefix)), keys_only: true }, within(callMs)),
+      calls.kv.range({ key: recordKey(prefix) }, within(callMs)),
       calls.maintenance.status(within(callMs)),
     ])
     const head = self.header.revision as Revision
-    const record = self.kvs[0]?.mod_revision as Revision | undefined
     if (compareRevisions(head, place.revision) < 0)
-      throw new HistoryLost(head, `the store stands at revision ${head}, before ${place.revision}`)
-    if (place.record !== undefined && place.record !== record)
-      throw new HistoryLost(head, 'the cluster record is another one')
-    return { record, head, exactProgress: isProgressExact(status.version) }
+      throw new HistoryLost(head, `the store stands at revision ${head}, before ${place.revision}`, {
+        isAnother: true,
+      })
+    if (spellRecord(self.kvs[0]) !== place.record)
+      throw new HistoryLost(head, 'the cluster record is another one', { isAnother: true })
+    return { head, exactProgress: isProgressExact(status.version) }
   } catch (error) {
     throw error instanceof HistoryLost ? error : new StoreUnavailable(textOf(error))
   }
 }
 
-const recordKey = (prefix: string): string => `${prefix}${clusters.name}/self`
+const recordKey = (prefix: string): Buffer => Buffer.from(`${prefix}${clusters.name}/self`)
 
-function recordIn(batch: Batch, prefix: string): Revision | undefined {
+/** Its value too: each new store writes its record at about the same revision. */
+const spellRecord = (kv: IKeyValue | undefined): string =>
+  kv === undefined ? '' : `${kv.mod_revision} ${kv.value.toString()}`
+
+function recordIn(batch: Batch, prefix: string): string | undefined {
   const key = recordKey(prefix)
-  const event = batch.events.findLast(({ kv }) => kv.key.length === key.length && kv.key.toString() === key)
-  return event?.kv.mod_revision as Revision | undefined
+  const event = batch.events.findLast(({ kv }) => kv.key.equals(key))
+  if (event === undefined) return undefined
+  return event.type === 'Delete' ? '' : spellRecord(event.kv)
 }
 
 /** Before these versions a progress answer may overtake events that were still to be sent. */

@@ -6,6 +6,9 @@
  * Several ranges come as several watches on one stream, and etcd keeps order within a watch only. A revision is delivered when
  * every range is known to be complete up to it: by its own later event, by a progress answer where the server's are exact, and
  * else by a look at the range as of that revision (nothing newer in it than we have, and as many keys as we count).
+ *
+ * Nothing is lost in silence: an event that comes after its revision was given out as complete, and a range that holds another
+ * number of keys than we count, end the watch as history lost, and everything is read again.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '@boxcar/core/model/clock'
@@ -16,14 +19,17 @@ import { isCompacted, textOf } from './errors.ts'
 import { callMs, hasLeader, type Member, within } from './members.ts'
 import { next, type Range } from './ranges.ts'
 
-/** History between what was delivered and now is no longer there, or another history began. */
+/** History between what was delivered and now is not to be had, or another history began. */
 export class HistoryLost extends Error {
   override readonly name = 'HistoryLost'
   readonly oldest: Revision
+  /** The store is not the one that it was: its revisions mean something else. */
+  readonly isAnother: boolean
 
-  constructor(oldest: Revision, reason: string) {
+  constructor(oldest: Revision, reason: string, { isAnother = false } = {}) {
     super(reason)
     this.oldest = oldest
+    this.isAnother = isAnother
   }
 }
 
@@ -31,7 +37,7 @@ export interface WatchOptions {
   readonly member: Member
   readonly ranges: readonly Range[]
   readonly after: Revision
-  /** How many keys each range holds as of `after`; only needed for several ranges. */
+  /** How many keys each range holds as of `after`. */
   readonly counts: readonly number[]
   /** Whether this member's progress answers promise that all events before them were sent. */
   readonly exactProgress: boolean
@@ -48,11 +54,18 @@ export interface Batch {
   readonly counts: readonly number[]
 }
 
-/** A progress request is sent this often, and a stream without any answer for the time after it is dead. */
+/**
+ * A progress request is sent this often, and a stream without any answer for the time after it is dead. To a member whose
+ * answers are inexact the next one goes only this long after an answer: one that was paused answers all that wait in a row.
+ */
 const askMs = 1000
 const deadMs = 2500
 /** What the store's head was this long ago must be delivered by now, else the watch is stuck. */
 const behindMs = 10_000
+/** The ranges are counted this often. */
+const countMs = 60_000
+/** In a range of up to so many keys the store also looks for one newer than our newest event; it reads all values for it. */
+const fewKeys = 500
 /** While a revision waits for the other ranges to be known complete. */
 const completeMs = 15
 /** Messages in hand before the stream is told to wait. */
@@ -68,9 +81,11 @@ export async function* watchRanges(options: WatchOptions): AsyncGenerator<Batch,
       inbox.send({ create_request: createRequest(range, i, options.after) })
     let nextAsk = clock.now() + askMs
     let nextLook = clock.now() + behindMs
+    let nextCount = clock.now() + countMs
     let head: Promise<Revision | undefined> | undefined
     /** The revision of the last progress answer, while no event has come since. */
     let answered: Revision | undefined
+    let isAsked = false
     while (!signal.aborted) {
       const wait = lanes.areIncomplete ? completeMs : Math.max(0, nextAsk - clock.now())
       await inbox.arrival(wait, signal)
@@ -82,7 +97,11 @@ export async function* watchRanges(options: WatchOptions): AsyncGenerator<Batch,
           lanes.add(message)
           answered = undefined
           progress = undefined
-        } else if (!message.created) progress = message.header.revision as Revision
+        } else if (!message.created) {
+          progress = message.header.revision as Revision
+          isAsked = false
+          if (!exactProgress) nextAsk = clock.now() + askMs
+        }
       }
       if (progress !== undefined) {
         // An inexact answer may overtake events. One second of silence after it, proven by the next answer, settles it.
@@ -99,7 +118,9 @@ export async function* watchRanges(options: WatchOptions): AsyncGenerator<Batch,
       else if (progress !== undefined && !lanes.areIncomplete) yield lanes.quiet()
       if (clock.now() >= nextAsk) {
         await inbox.assertAlive()
-        inbox.send({ progress_request: {} })
+        // An exact member does not answer while it has events to send, and must be asked again.
+        if (exactProgress || !isAsked) inbox.send({ progress_request: {} })
+        isAsked = true
         nextAsk = clock.now() + askMs
       }
       if (clock.now() >= nextLook) {
@@ -108,6 +129,10 @@ export async function* watchRanges(options: WatchOptions): AsyncGenerator<Batch,
           throw new StoreUnavailable(`the watch stays behind revision ${before}`)
         head = readHead(member)
         nextLook = clock.now() + behindMs
+      }
+      if (clock.now() >= nextCount) {
+        await assertNoneMissing(member, lanes)
+        nextCount = clock.now() + countMs
       }
     }
   } finally {
@@ -121,7 +146,9 @@ const createRequest = (
   after: Revision,
 ): NonNullable<IWatchRequest['create_request']> => ({
   ...range,
-  start_revision: next(after),
+  // Not the next one: newer members answer no progress request before the revision that a watch begins at is there, and in a
+  // quiet store it would not be. What is delivered already is dropped when it comes again.
+  start_revision: after,
   watch_id: String(index + 1),
 })
 
@@ -173,10 +200,44 @@ async function areComplete(member: Member, lanes: Lanes): Promise<boolean> {
   }
 }
 
+/**
+ * What no watch tells of: events that the store never sent. Compared as of what was delivered, so that nothing under way
+ * matters. No answer says nothing: it is asked again next time. Throws HistoryLost.
+ */
+async function assertNoneMissing(member: Member, lanes: Lanes): Promise<void> {
+  const { revision, counts } = lanes.quiet()
+  const ranges = lanes.all.map(({ range, heard }, i) => ({
+    ...range,
+    revision,
+    ...((counts[i] ?? 0) > fewKeys
+      ? { count_only: true }
+      : { min_mod_revision: next(heard), limit: 1, keys_only: true }),
+  }))
+  let found: readonly { readonly count: number; readonly newer: number }[]
+  try {
+    const { responses } = await member.calls.kv.txn(
+      { success: ranges.map(request_range => ({ request_range })) },
+      within(callMs),
+    )
+    found = responses.map(({ response_range: { count, kvs } }) => ({
+      count: Number(count),
+      newer: kvs.length,
+    }))
+  } catch {
+    return
+  }
+  found.forEach(({ count, newer }, i) => {
+    if (count !== counts[i] || newer > 0)
+      throw new HistoryLost(revision, `events were lost: ${count} keys as of ${revision}, not ${counts[i]}`)
+  })
+}
+
 interface Lane {
   readonly range: Range
   /** All its events up to here are in hand. */
   known: Revision
+  /** The revision of its newest event, or where it began. */
+  heard: Revision
   /** Keys as of `known`. */
   count: number
   waiting: IEvent[]
@@ -184,14 +245,20 @@ interface Lane {
 
 /** What came of each range, and up to where it may be delivered. */
 class Lanes {
-  readonly #lanes: readonly Lane[]
+  readonly all: readonly Lane[]
   /** Up to where batches were given out. */
   delivered: Revision
   /** The revision of the newest event in hand. */
   newest: Revision
 
   constructor({ ranges, after, counts }: WatchOptions) {
-    this.#lanes = ranges.map((range, i) => ({ range, known: after, count: counts[i] ?? 0, waiting: [] }))
+    this.all = ranges.map((range, i) => ({
+      range,
+      known: after,
+      heard: after,
+      count: counts[i] ?? 0,
+      waiting: [],
+    }))
     this.delivered = after
     this.newest = after
   }
@@ -199,34 +266,39 @@ class Lanes {
   /** Events in hand wait until other ranges are known to be as far. */
   get areIncomplete(): boolean {
     return (
-      this.#lanes.some(lane => lane.waiting.length > 0) &&
-      this.#lanes.some(lane => compareRevisions(lane.known, this.newest) < 0)
+      this.all.some(lane => lane.waiting.length > 0) &&
+      this.all.some(lane => compareRevisions(lane.known, this.newest) < 0)
     )
   }
 
   add(message: IWatchResponse): void {
-    const lane = this.#lanes[Number(message.watch_id) - 1]
+    const lane = this.all[Number(message.watch_id) - 1]
     if (lane === undefined)
       throw new StoreUnavailable(`etcd answered for an unknown watch ${message.watch_id}`)
-    const known = lane.known
+    const { known, heard } = lane
     for (const event of message.events) {
       const revision = event.kv.mod_revision as Revision
-      if (compareRevisions(revision, known) <= 0) continue // sent again
+      if (compareRevisions(revision, heard) <= 0) continue // sent again
+      if (compareRevisions(revision, known) <= 0)
+        throw new HistoryLost(known, `an event of revision ${revision} came after ${known} was complete`)
       lane.waiting.push(event)
       if (event.type === 'Delete') lane.count -= 1
       else if (event.kv.version === '1') lane.count += 1
       // A revision that was split over several messages is known only with the last of them.
-      if (!message.fragment) lane.known = revision
+      if (!message.fragment) {
+        lane.known = revision
+        lane.heard = revision
+      }
     }
     if (compareRevisions(lane.known, this.newest) > 0) this.newest = lane.known
   }
 
   behind(): readonly Lane[] {
-    return this.#lanes.filter(lane => compareRevisions(lane.known, this.newest) < 0)
+    return this.all.filter(lane => compareRevisions(lane.known, this.newest) < 0)
   }
 
   completeUpTo(revision: Revision): void {
-    for (const lane of this.#lanes) if (compareRevisions(revision, lane.known) > 0) lane.known = revision
+    for (const lane of this.all) if (compareRevisions(revision, lane.known) > 0) lane.known = revision
     if (compareRevisions(revision, this.newest) > 0) this.newest = revision
   }
 
@@ -237,7 +309,7 @@ class Lanes {
   /** What all ranges are known up to, where that is further than before. */
   release(): Batch | undefined {
     let complete = this.newest
-    for (const { known } of this.#lanes) if (compareRevisions(known, complete) < 0) complete = known
+    for (const { known } of this.all) if (compareRevisions(known, complete) < 0) complete = known
     if (compareRevisions(complete, this.delivered) <= 0) return undefined
     const events = this.#takeUpTo(complete)
     this.delivered = complete
@@ -245,12 +317,12 @@ class Lanes {
   }
 
   #counts(): readonly number[] {
-    return this.#lanes.map(lane => lane.count - arrivals(lane.waiting))
+    return this.all.map(lane => lane.count - arrivals(lane.waiting))
   }
 
   #takeUpTo(revision: Revision): readonly IEvent[] {
     const taken: IEvent[] = []
-    for (const lane of this.#lanes) {
+    for (const lane of this.all) {
       const end = lane.waiting.findIndex(event => compareRevisions(event.kv.mod_revision, revision) > 0)
       taken.push(...lane.waiting.splice(0, end < 0 ? lane.waiting.length : end))
     }
