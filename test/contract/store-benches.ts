@@ -75,7 +75,12 @@ export async function memoryBench(): Promise<StoreBench> {
   }
 }
 
-export async function etcdBench(options: { readonly quotaBytes?: number } = {}): Promise<StoreBench> {
+export interface EtcdBench extends StoreBench {
+  /** Killed and started again with nothing in it. */
+  wipe(): Promise<void>
+}
+
+export async function etcdBench(options: { readonly quotaBytes?: number } = {}): Promise<EtcdBench> {
   const dir = await mkdtemp(join(tmpdir(), 'boxcar-store-'))
   const [clients, peers] = [await freePort(), await freePort()]
   const endpoint = `http://127.0.0.1:${clients}`
@@ -134,6 +139,11 @@ export async function etcdBench(options: { readonly quotaBytes?: number } = {}):
     },
     restart: async () => {
       await kill()
+      etcd = await start()
+    },
+    wipe: async () => {
+      await kill()
+      await rm(join(dir, 'data'), { recursive: true })
       etcd = await start()
     },
     fill: async ({ store }) => {
