@@ -642,6 +642,24 @@ describe.each([
       expect(a.terms).toHaveLength(1)
     })
 
+    test('a fence shuts out what was sent before it, and the term goes on', async () => {
+      const { store } = await fresh()
+      const a = candidate(store, 'a')
+      await expect.poll(() => a.holds(), { timeout: 5000, interval: 5 }).toBe(true)
+      const [term] = a.terms
+      if (term === undefined) throw new Error('it leads')
+      const before = { guards: [term.guard], writes: [putHost(1)] }
+      const fenced = await term.fence()
+      expect((await store.commit(before)).kind).toBe('stale')
+      expect((await store.commit({ ...before, guards: [term.guard] })).kind).toBe('committed')
+      expect(await store.get(leaders, 'self')).toMatchObject({ created: term.id, modified: fenced })
+      expect(a.holds()).toBe(true)
+      // It goes with the lease, as the key did before.
+      await bench.revokeAllLeases()
+      await expect.poll(() => a.terms.length, { timeout: 5000 }).toBe(2)
+      expect(await term.fence()).toBeUndefined()
+    })
+
     test('a key that is removed ends the term for ever', async () => {
       const { store } = await fresh()
       const a = candidate(store, 'a')

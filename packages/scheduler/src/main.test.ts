@@ -260,6 +260,19 @@ test('a write whose answer was lost is not made twice, however late the news of 
   expect(seen).toHaveLength(2)
 })
 
+test('a write that lands late, after it was decided anew, is refused', async () => {
+  const { store } = candidate(1)
+  await write(...host('h1'), ...host('h2'))
+  await clock.advance(3000)
+  store.faults.delayRequests(1)
+  await write(...service(web, 2))
+  await until(hasPlaced(2), 10_000)
+  const late = store.faults.deliverRequests()
+  expect(late.map(({ kind }) => kind)).toEqual(['stale'])
+  await clock.advance(5000)
+  expect(await hasPlaced(2)()).toBe(true)
+})
+
 test('hosts are asked for a digest with patience and in turns; one that cannot find it is not believed alone', async () => {
   candidate(1)
   await write(...host('h1'), ...host('h2'), ...host('h3'))

@@ -9,7 +9,6 @@ import { type Plan, plan } from '@boxcar/core/plan/plan'
 import { commitAll } from '@boxcar/store/commit'
 import type { Term } from '@boxcar/store/election'
 import type { EventWriter } from '@boxcar/store/events'
-import { leaders } from '@boxcar/store/keys'
 import type { Mirror } from '@boxcar/store/mirror'
 import { type CommitOutcome, compareRevisions, type Revision, type Store } from '@boxcar/store/store'
 import type { Logger } from 'pino'
@@ -46,7 +45,7 @@ export class Office {
   readonly #watchman: Watchman
   readonly #questions: Questions
   readonly #retries: Retries
-  /** What was written must be seen before more is planned, or it would be done twice; 'unknown': ask the store first. */
+  /** What was written must be seen before more is planned, or it would be done twice; 'unknown': first put a fence. */
   #mustSee: Revision | 'unknown' | undefined
   #wasInTrouble = false
   #toldHeld: string | undefined
@@ -106,15 +105,13 @@ export class Office {
     this.#wakeInTime(watching)
   }
 
-  /** After a doubtful commit the store is asked how far it is, and nothing is planned until the mirror is there too. */
+  /** After a doubtful commit whatever is still under way is shut out, and nothing is planned until the mirror is as far. */
   async #seesOwnWrites(): Promise<boolean> {
-    const { store, mirror } = this.#deps
+    const { mirror } = this.#deps
     if (this.#mustSee === 'unknown') {
-      try {
-        this.#mustSee = (await store.list(leaders)).revision
-      } catch {
-        return false
-      }
+      const fenced = await this.#term.fence()
+      if (fenced === undefined) return false
+      this.#mustSee = fenced
     }
     if (this.#mustSee !== undefined && compareRevisions(mirror.revision, this.#mustSee) < 0) return false
     this.#mustSee = undefined

@@ -165,6 +165,87 @@ describe('the election', () => {
     expect(holds(a)).toBe(true)
   })
 
+  describe('a fence', () => {
+    const writes = [put(presences, 'h1' as never, { since: 1 })]
+    /** A leader with a transaction under way of which it knows nothing. */
+    async function doubtful(): Promise<{ readonly leader: Candidate; readonly term: Term }> {
+      const leader = stand('a')
+      await clock.advance(1000)
+      const [term] = leader.terms
+      if (term === undefined) throw new Error('it leads')
+      leader.store.faults.delayRequests(1)
+      const outcome = leader.store.commit({ guards: [term.guard], writes })
+      await clock.advance(2000)
+      expect((await outcome).kind).toBe('unknown')
+      return { leader, term }
+    }
+
+    test('shuts out what is under way; the term goes on', async () => {
+      const { leader, term } = await doubtful()
+      const fenced = await term.fence()
+      expect(leader.store.faults.deliverRequests()).toMatchObject([{ kind: 'stale' }])
+      expect(fenced).toBe(world.revision)
+      expect((await leader.store.commit({ guards: [term.guard], writes })).kind).toBe('committed')
+      await clock.advance(10_000)
+      expect(leader.terms).toHaveLength(1)
+      expect(holds(leader)).toBe(true)
+      expect(await leader.store.get(leaders, 'self')).toMatchObject({
+        created: term.id,
+        value: { address: 'a' },
+      })
+    })
+
+    test('shows what was done before it', async () => {
+      const { leader, term } = await doubtful()
+      const [landed] = leader.store.faults.deliverRequests()
+      expect(landed?.kind).toBe('committed')
+      const fenced = await term.fence()
+      if (landed?.kind !== 'committed' || fenced === undefined) throw new Error('both were done')
+      expect(compareRevisions(fenced, landed.revision)).toBeGreaterThan(0)
+    })
+
+    test.each([
+      ['answer', 'loseAnswers'],
+      ['request', 'loseRequests'],
+      ['arrival in time', 'delayRequests'],
+    ] as const)('without its %s says nothing, and is put again', async (_, fault) => {
+      const { leader, term } = await doubtful()
+      leader.store.faults[fault](1)
+      const first = term.fence()
+      await clock.advance(2000)
+      expect(await first).toBeUndefined()
+      expect(await term.fence()).toBe(world.revision)
+      expect(leader.store.faults.deliverRequests().every(({ kind }) => kind === 'stale')).toBe(true)
+      expect((await leader.store.commit({ guards: [term.guard], writes })).kind).toBe('committed')
+    })
+
+    test('goes with the lease, as the key did before', async () => {
+      const { leader, term } = await doubtful()
+      expect(await term.fence()).toBeDefined()
+      leader.store.faults.goAway()
+      await clock.advance(2 * ttlMs)
+      expect(await world.connect({ cluster: 'c1' }).get(leaders, 'self')).toBeUndefined()
+    })
+
+    test('is not put for a term that is over', async () => {
+      const { leader, term } = await doubtful()
+      await leader.store.commit({ guards: [], writes: [remove(leaders, 'self')] })
+      expect(await term.fence()).toBeUndefined()
+    })
+  })
+
+  test('a key that a person writes anew does not keep its leader from writing', async () => {
+    const a = stand('a')
+    await clock.advance(1000)
+    const before = await a.store.get(leaders, 'self')
+    if (before?.lease === undefined) throw new Error('it leads by its lease')
+    await a.store.commit({ guards: [], writes: [put(leaders, 'self', before.value, before.lease)] })
+    await clock.advance(1500)
+    const [term] = a.terms
+    if (term === undefined) throw new Error('it leads')
+    expect((await a.store.commit({ guards: [term.guard], writes: [] })).kind).toBe('committed')
+  })
+
   test('a store that nobody reaches has no leader, and one again soon after', async () => {
     const candidates = [stand('a'), stand('b'), stand('c')]
     await clock.advance(3000)

@@ -3,21 +3,26 @@
  * and every write of a leader is guarded by it, so a paused ex-leader cannot write. Belief ends earlier than the lease: by an
  * own deadline counted from when the last good renewal was sent. What a watch says only wakes; the key itself is read.
  *
+ * The guard is that the key was not written since: not by another leader, and not by this one, which writes it anew to shut
+ * out those transactions of its own of which nobody knows whether they are still under way.
+ *
  * A term whose key is gone is over for ever. A term beyond its deadline pauses, and goes on if the key turns out to stand.
  */
 import type { Chance, Clock, Instant } from '@boxcar/core/model/clock'
 import { Bell } from './bell.ts'
-import { absent, created, put, remove } from './collection.ts'
+import { absent, put, remove, unchanged } from './collection.ts'
 import { type LeaderRecord, leaders } from './keys.ts'
 import { ProgressGate, Renewal } from './lease.ts'
 import { type Log, silent } from './log.ts'
 import {
+  compareRevisions,
   type Entry,
   type Guard,
   type Revision,
   type Store,
   type StoreLease,
   StoreUnavailable,
+  type Write,
 } from './store.ts'
 
 export interface CampaignOptions {
@@ -35,7 +40,7 @@ export interface CampaignOptions {
 export interface Term {
   /** The leader key's create revision; rises from term to term. */
   readonly id: Revision
-  /** Holds as long as the term does; to be in every transaction of the leader. */
+  /** Holds as long as the term does and no fence was put since it was read; to be in every transaction of the leader. */
   readonly guard: Guard
   /** Aborted when the term is over for good. */
   readonly signal: AbortSignal
@@ -45,8 +50,21 @@ export interface Term {
   heldUntil(): Instant
   /** The leader's main loop got somewhere; without it for one TTL nothing is renewed. Say it at least each second. */
   progress(): void
+  /**
+   * After an outcome that is unknown, before deciding anew: of all that was sent under this term, what is not done at the
+   * revision that this gives is never done. Nothing where the store did not do it: perhaps later. Never throws.
+   */
+  fence(): Promise<Revision | undefined>
   /** Ends the term and gives the key away at once. */
   resign(): Promise<void>
+}
+
+/** Under which the key is or may yet be created, with the token that tells it from any other's. */
+interface Stake {
+  readonly lease: StoreLease
+  /** When the grant was sent. */
+  readonly sent: Instant
+  readonly token: string
 }
 
 /** A candidate looks at the key this often, woken or not. */
@@ -93,8 +111,7 @@ async function listen(store: Store, bell: Bell, signal: AbortSignal): Promise<vo
 class Candidate {
   readonly #options: CampaignOptions
   readonly #ttlMs: number
-  /** Under which the key is or may yet be created, with the token that tells it from any other's. */
-  #stake: { readonly lease: StoreLease; readonly sent: Instant; readonly token: string } | undefined
+  #stake: Stake | undefined
 
   constructor(options: CampaignOptions) {
     this.#options = options
@@ -110,10 +127,9 @@ class Candidate {
         const entry = await store.get(leaders, leaderId)
         if (entry !== undefined) return this.#isOurs(entry) ? this.#take(entry.created, bell) : undefined
         const stake = await this.#freshStake(clock, chance)
-        const value: LeaderRecord = { address, token: stake.token }
         const outcome = await store.commit({
           guards: [absent(leaders, leaderId)],
-          writes: [put(leaders, leaderId, value, stake.lease.id)],
+          writes: [leaderKey(address, stake)],
         })
         if (outcome.kind === 'committed') return this.#take(outcome.revision, bell)
         if (outcome.kind !== 'unknown') return undefined
@@ -137,10 +153,7 @@ class Candidate {
   }
 
   /** A lease with at least half its time left. */
-  async #freshStake(
-    clock: Clock,
-    chance: Chance,
-  ): Promise<{ readonly lease: StoreLease; readonly token: string }> {
+  async #freshStake(clock: Clock, chance: Chance): Promise<Stake> {
     if (this.#stake !== undefined && clock.now() - this.#stake.sent < this.#ttlMs / 2) return this.#stake
     const sent = clock.now()
     const lease = await this.#options.store.grant(this.#ttlMs)
@@ -156,34 +169,34 @@ class Candidate {
   }
 }
 
+const leaderKey = (address: string, { lease, token }: Stake): Write => {
+  const value: LeaderRecord = { address, token }
+  return put(leaders, leaderId, value, lease.id)
+}
+
 class HeldTerm implements Term {
   readonly id: Revision
-  readonly guard: Guard
   readonly signal: AbortSignal
   readonly #over = new AbortController()
   readonly #options: CampaignOptions
-  readonly #lease: StoreLease
+  readonly #stake: Stake
   readonly #gate: ProgressGate
   readonly #renewal: Renewal
   readonly #loops: Promise<unknown>
   readonly #log: Log
+  /** When the key was last written, as far as we know. */
+  #written: Revision
   #resigned: Promise<void> | undefined
   #gone = false
 
-  constructor(
-    id: Revision,
-    stake: { readonly lease: StoreLease; readonly sent: Instant },
-    options: CampaignOptions,
-    ttlMs: number,
-    bell: Bell,
-  ) {
+  constructor(id: Revision, stake: Stake, options: CampaignOptions, ttlMs: number, bell: Bell) {
     const { clock, log = silent } = options
     this.id = id
-    this.guard = created(leaders, leaderId, id)
+    this.#written = id
     this.signal = this.#over.signal
     this.#options = options
     this.#log = log
-    this.#lease = stake.lease
+    this.#stake = stake
     this.#gate = new ProgressGate(clock, ttlMs)
     this.#renewal = new Renewal({
       lease: stake.lease,
@@ -200,6 +213,11 @@ class HeldTerm implements Term {
     else options.signal.addEventListener('abort', stopped, { once: true, signal: this.signal })
   }
 
+  /** It stands, and was not written later: so it is also still the one created with the term. */
+  get guard(): Guard {
+    return unchanged(leaders, leaderId, this.#written)
+  }
+
   isHeld(): boolean {
     return !this.#over.signal.aborted && this.#options.clock.now() < this.#renewal.goodUntil()
   }
@@ -210,6 +228,16 @@ class HeldTerm implements Term {
 
   progress(): void {
     this.#gate.progress()
+  }
+
+  async fence(): Promise<Revision | undefined> {
+    // An earlier fence of unknown outcome may have been put.
+    if ((await this.#look()) !== 'ours') return undefined
+    const { store, address } = this.#options
+    const outcome = await store.commit({ guards: [this.guard], writes: [leaderKey(address, this.#stake)] })
+    if (outcome.kind !== 'committed') return undefined
+    this.#written = outcome.revision
+    return outcome.revision
   }
 
   resign(): Promise<void> {
@@ -223,7 +251,7 @@ class HeldTerm implements Term {
     if (!this.#gone) {
       await this.#options.store.commit({ guards: [this.guard], writes: [remove(leaders, leaderId)] })
     }
-    await this.#lease.revoke()
+    await this.#stake.lease.revoke()
     await this.#loops
   }
 
@@ -244,7 +272,9 @@ class HeldTerm implements Term {
   async #look(): Promise<'ours' | 'gone' | 'unknown'> {
     try {
       const entry = await this.#options.store.get(leaders, leaderId)
-      return entry?.created === this.id ? 'ours' : 'gone'
+      if (entry?.created !== this.id) return 'gone'
+      if (compareRevisions(entry.modified, this.#written) > 0) this.#written = entry.modified
+      return 'ours'
     } catch {
       return 'unknown'
     }

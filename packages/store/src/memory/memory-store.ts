@@ -30,6 +30,8 @@ export class MemoryFaults {
   #held = false
   #lostAnswers = 0
   #lostRequests = 0
+  #slowRequests = 0
+  #underWay: (() => CommitOutcome)[] = []
   #cuts = 0
 
   /** Nothing gets through, either way, until `comeBack`. Calls fail after their time, as those of a real store do. */
@@ -55,6 +57,16 @@ export class MemoryFaults {
   /** The next commits are lost on their way. */
   loseRequests(count: number): void {
     this.#lostRequests += count
+  }
+
+  /** The next commits stay under way, unanswered, until `deliverRequests`. */
+  delayRequests(count: number): void {
+    this.#slowRequests += count
+  }
+
+  /** What is under way arrives; says what becomes of it. */
+  deliverRequests(): readonly CommitOutcome[] {
+    return this.#underWay.splice(0).map(arrive => arrive())
   }
 
   /** What is followed breaks off once and goes on from where it was. */
@@ -84,6 +96,13 @@ export class MemoryFaults {
   takeLostRequest(): boolean {
     if (this.#lostRequests === 0) return false
     this.#lostRequests -= 1
+    return true
+  }
+
+  takeSlowRequest(arrive: () => CommitOutcome): boolean {
+    if (this.#slowRequests === 0) return false
+    this.#slowRequests -= 1
+    this.#underWay.push(arrive)
     return true
   }
 
@@ -135,7 +154,12 @@ export class MemoryStore implements Store {
       await this.#world.clock.sleep(callMs)
       return { kind: 'unknown', reason: 'the request was lost' }
     }
-    const outcome = this.#world.commit(this.#cluster, transaction)
+    const arrive = (): CommitOutcome => this.#world.commit(this.#cluster, transaction)
+    if (this.faults.takeSlowRequest(arrive)) {
+      await this.#world.clock.sleep(callMs)
+      return { kind: 'unknown', reason: 'the request is under way' }
+    }
+    const outcome = arrive()
     if (this.faults.takeLostAnswer()) {
       await this.#world.clock.sleep(callMs)
       return { kind: 'unknown', reason: 'the answer was lost' }
