@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import type { Clock, Instant } from '@boxcar/core/model/clock'
 import type { IRangeRequest, IWatchRequest, IWatchResponse } from 'etcd3'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { VirtualClock } from '../memory/virtual-clock.ts'
@@ -110,12 +111,17 @@ describe('one watch', () => {
   })
 
   /** Under way when it resolves. */
-  async function follow(fake: FakeMember, exactProgress: boolean, count = 0): Promise<Followed> {
-    const options = { member: fake.member, ranges: [range], after: start, counts: [count] }
+  async function follow(
+    fake: FakeMember,
+    exactProgress: boolean,
+    count = 0,
+    by: Clock = clock,
+  ): Promise<Followed> {
+    const options = { member: fake.member, ranges: [range], after: start, counts: [count], clock: by }
     const followed: Followed = { batches: [], ended: undefined }
     void (async () => {
       try {
-        for await (const batch of watchRanges({ ...options, exactProgress, clock, signal: stop.signal }))
+        for await (const batch of watchRanges({ ...options, exactProgress, signal: stop.signal }))
           followed.batches.push(batch)
         followed.ended = 'stopped'
       } catch (error) {
@@ -182,6 +188,21 @@ describe('one watch', () => {
     fake.pauseMember()
     await clock.advanceUntil(() => seen.ended !== undefined, 4000)
     expect(seen.ended).toMatchObject({ name: 'StoreUnavailable' })
+  })
+
+  test.each([true, false])('a member that nobody asked for a while is not dead (exact: %s)', async exact => {
+    const fake = new FakeMember(exact)
+    let sleptMs = 0
+    const ours: Clock = {
+      now: () => (clock.now() + sleptMs) as Instant,
+      wall: () => clock.wall(),
+      sleep: (ms, signal) => clock.sleep(ms, signal),
+    }
+    const seen = await follow(fake, exact, 0, ours)
+    await clock.advance(5500)
+    sleptMs += 20_000
+    await clock.advanceUntil(() => seen.ended !== undefined, 5000)
+    expect(seen.ended).toBeUndefined()
   })
 
   test.each([

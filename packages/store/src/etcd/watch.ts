@@ -117,7 +117,8 @@ export async function* watchRanges(options: WatchOptions): AsyncGenerator<Batch,
       if (batch !== undefined) yield batch
       else if (progress !== undefined && !lanes.areIncomplete) yield lanes.quiet()
       if (clock.now() >= nextAsk) {
-        await inbox.assertAlive()
+        // Where nothing was asked, it was we who slept.
+        if (isAsked) await inbox.assertAlive()
         // An exact member does not answer while it has events to send, and must be asked again.
         if (exactProgress || !isAsked) inbox.send({ progress_request: {} })
         isAsked = true
