@@ -101,8 +101,12 @@ const host = (id: string): Write[] => [
   put(keys.presences, id as HostId, { since: 0 }),
 ]
 
-const service = (name: ServiceName, replicas: number): Write[] => {
-  const text = { name: name.split('/')[1] ?? '', image: 'app:1', replicas }
+const service = (name: ServiceName, replicas: number, { withRoute = false } = {}): Write[] => {
+  const traffic = {
+    ports: [{ name: 'http', container: 80 }],
+    routes: [{ port: 'http', listen: 80, protocol: 'http' as const }],
+  }
+  const text = { name: name.split('/')[1] ?? '', image: 'app:1', replicas, ...(withRoute ? traffic : {}) }
   const by = { uid: 'u1', by: 'ann', at: 0 }
   const number = 1 as GenerationNumber
   return [
@@ -166,6 +170,34 @@ test('gone and silent for the grace: its instances are placed elsewhere', async 
   expect(tookMs).toBeGreaterThanOrEqual(2000)
   expect(tookMs).toBeLessThan(3500)
   await until(hasPlaced(3), 1000)
+})
+
+test('a host that answers and does not reach the store holds up no stop for more than a minute, and that is told', async () => {
+  const reached = (...ids: string[]) =>
+    write(...ids.map(id => put(keys.routeAcks, id as HostId, { revision: '1000000', draining: [] })))
+  candidate(1)
+  await write(...host('h1'), ...host('h2'), ...host('h3'), ...service(web, 6, { withRoute: true }))
+  await until(hasPlaced(6), 3000)
+  await reached('h1', 'h2', 'h3')
+  await clock.advance(1000)
+  await write(remove(keys.presences, 'h3' as HostId), remove(keys.routeAcks, 'h3' as HostId))
+  await write(...service(web, 2, { withRoute: true }))
+  await clock.advance(58_000)
+  expect(await placed()).toHaveLength(6)
+  await until(hasPlaced(2), 4000)
+  const told = (await people.list(keys.events)).entries.filter(e => e.value.kind === 'host-cut-off')
+  expect(told).toHaveLength(1)
+})
+
+test('a trouble of the store that ends within a turn is noticed: its word on leases is not believed for a while', async () => {
+  const { store } = candidate(1)
+  await write(...host('h1'), ...host('h2'), ...host('h3'), ...service(web, 3))
+  await until(hasPlaced(3), 3000)
+  answering.delete('h3')
+  store.faults.cutWatches()
+  await write(remove(keys.presences, 'h3' as HostId))
+  const tookMs = await until(async () => !(await placed()).some(p => p.endsWith('@h3')), 10_000)
+  expect(tookMs).toBeGreaterThanOrEqual(5900)
 })
 
 test('two of three hosts vanish together: the brake holds', async () => {

@@ -2,7 +2,8 @@
  * One leader's term in office: its world, its memory, and one turn of the loop: look at everything, decide purely, act once.
  */
 import { type Clock, elapsed } from '@boxcar/core/model/clock'
-import { byId, parseServiceName, type ServiceName } from '@boxcar/core/model/ids'
+import type { ClusterEvent } from '@boxcar/core/model/event'
+import { byId, type HostId, parseServiceName, type ServiceName } from '@boxcar/core/model/ids'
 import { World } from '@boxcar/core/model/world'
 import { Memory } from '@boxcar/core/plan/memory'
 import { type Plan, plan } from '@boxcar/core/plan/plan'
@@ -47,15 +48,17 @@ export class Office {
   readonly #retries: Retries
   /** What was written must be seen before more is planned, or it would be done twice; 'unknown': first put a fence. */
   #mustSee: Revision | 'unknown' | undefined
-  #wasInTrouble = false
+  #troubles: number
   #toldHeld: string | undefined
+  #toldCutOff: ReadonlySet<HostId> = new Set()
   #toldUnreadable = ''
 
   constructor(term: Term, deps: SchedulerDeps) {
     this.#term = term
     this.#deps = deps
+    this.#troubles = deps.mirror.troubles
     this.#retries = new Retries(deps.clock)
-    this.#watchman = new Watchman(deps.clock, deps.agents, () => this.wake.ring())
+    this.#watchman = new Watchman(deps.clock, deps.agents)
     this.#questions = new Questions(deps.clock, deps.agents, this.#memory, service => {
       this.#world.dirty.add(service)
       this.wake.ring()
@@ -88,6 +91,7 @@ export class Office {
     const { clock } = this.#deps
     const watching = this.#watchman.look(this.#world)
     this.#tellHeld(watching)
+    this.#tellCutOff(watching)
     if (await this.#seesOwnWrites()) {
       const retried = this.#retries.take(this.#world.dirty)
       const since = this.#world.revision
@@ -155,7 +159,7 @@ export class Office {
 
   /** Services that a record of which cannot be read belongs to; said once, and again when it changes. */
   #unreadable(): ReadonlySet<ServiceName> {
-    const { mirror, store, events, log } = this.#deps
+    const { mirror, log } = this.#deps
     if (mirror.unreadable.size === 0) return nobody
     const services = new Set<ServiceName>()
     for (const key of mirror.unreadable.keys()) {
@@ -166,18 +170,17 @@ export class Office {
     if (told !== this.#toldUnreadable && told !== '') {
       const message = `these services are left as they are, since a record of theirs cannot be read: ${told}`
       log.error({ services: told }, 'records cannot be read; perhaps a newer version wrote them')
-      const event = { kind: 'unreadable', level: 'error' as const, message, term: this.#term.id }
-      void store.commit({ guards: [this.#term.guard], writes: [events.write(event)] })
+      this.#tell({ kind: 'unreadable', level: 'error', message })
     }
     this.#toldUnreadable = told
     return services
   }
 
-  /** What the store says of leases just after it was away is not believed for a while. */
+  /** What the store says of leases just after it was away, however shortly, is not believed for a while. */
   noticeTrouble(): void {
-    const trouble = this.#deps.mirror.trouble() !== undefined
-    if (this.#wasInTrouble && !trouble) this.#watchman.storeIsBack()
-    this.#wasInTrouble = trouble
+    const { mirror } = this.#deps
+    if (mirror.trouble() !== undefined || mirror.troubles !== this.#troubles) this.#watchman.storeWasAway()
+    this.#troubles = mirror.troubles
   }
 
   #tellHeld({ held }: Watching): void {
@@ -185,10 +188,23 @@ export class Office {
     if (print === this.#toldHeld) return
     this.#toldHeld = print
     if (held === undefined) return
-    const { store, events } = this.#deps
     const message = `evictions wait (${heldWords[held.because] ?? held.because}); hosts: ${held.hosts.join(', ')}`
-    const event = { kind: 'brake', level: 'warning' as const, message, term: this.#term.id }
-    void store.commit({ guards: [this.#term.guard], writes: [events.write(event)] })
+    this.#tell({ kind: 'brake', level: 'warning', message })
+  }
+
+  #tellCutOff({ cutOff }: Watching): void {
+    const fresh = cutOff.filter(host => !this.#toldCutOff.has(host))
+    this.#toldCutOff = new Set(cutOff)
+    if (fresh.length === 0) return
+    const message = `these hosts have not reached the store for a minute and are not called lost: what runs there stays, and nothing waits for their proxies any more: ${fresh.join(', ')}`
+    this.#tell({ kind: 'host-cut-off', level: 'warning', message })
+  }
+
+  /** An event of its own, beside no other write. */
+  #tell(event: Pick<ClusterEvent, 'kind' | 'level' | 'message'>): void {
+    const { store, events } = this.#deps
+    const written = events.write({ ...event, term: this.#term.id })
+    void store.commit({ guards: [this.#term.guard], writes: [written] })
   }
 
   #wakeInTime({ nextLookMs }: Watching): void {

@@ -1,6 +1,14 @@
 /** Tells living hosts from lost ones for the leader: presence keys, questions to agents, grace and brake. */
-import { brake, brakePolicy, pulls } from '@boxcar/core/health/brake'
-import { type Absence, graceMs, verdict } from '@boxcar/core/health/verdict'
+import { brake, brakePolicy, type Candidate, pulls } from '@boxcar/core/health/brake'
+import {
+  type Absence,
+  beginAbsence,
+  graceMs,
+  heard,
+  isAnswering,
+  isCutOff,
+  verdict,
+} from '@boxcar/core/health/verdict'
 import { type Clock, elapsed, type Instant } from '@boxcar/core/model/clock'
 import type { HostId } from '@boxcar/core/model/ids'
 import type { HostState, World } from '@boxcar/core/model/world'
@@ -8,6 +16,8 @@ import type { Agents } from './agents.ts'
 
 export interface Watching {
   readonly held: { readonly because: string; readonly hosts: readonly HostId[] } | undefined
+  /** Hosts that are not lost and have not reached the store for long: nobody waits for them any more. */
+  readonly cutOff: readonly HostId[]
   /** When to look again although nothing changed. */
   readonly nextLookMs: number | undefined
 }
@@ -17,23 +27,22 @@ const askEveryMs = 400
 export class Watchman {
   readonly #clock: Clock
   readonly #agents: Agents
-  readonly #wake: () => void
   readonly #absences = new Map<HostId, Absence>()
-  readonly #asking = new Map<HostId, Instant>()
-  #gone: Instant[] = []
+  /** Hosts with work whose key is missing, and when it went. */
+  readonly #vanished = new Map<HostId, Instant>()
   #pulledAt: Instant | undefined
+  /** Evictions of hosts with work under a pulled brake. */
   #pace: { readonly since: Instant; readonly evicted: number } | undefined
   #storeBack: Instant | undefined
 
   /** A new leader makes a new one: the grace of every missing host starts afresh. */
-  constructor(clock: Clock, agents: Agents, wake: () => void) {
+  constructor(clock: Clock, agents: Agents) {
     this.#clock = clock
     this.#agents = agents
-    this.#wake = wake
   }
 
-  /** The store answers again after it was away: what it says of leases is not believed for a while. */
-  storeIsBack(): void {
+  /** The store is away, or was since this was last asked: what it says of leases is not believed for a while. */
+  storeWasAway(): void {
     this.#storeBack = this.#clock.now()
   }
 
@@ -42,40 +51,72 @@ export class Watchman {
     const now = this.#clock.now()
     let known = 0
     for (const host of world.hosts.values()) {
-      if (host.record === undefined) continue
+      if (!isKnown(host)) continue
       known++
-      this.#note(world, host, now)
+      this.#note(world, host)
     }
-    for (const id of this.#absences.keys())
-      if (world.hosts.get(id)?.record === undefined) this.#absences.delete(id)
+    for (const id of this.#absences.keys()) {
+      const host = world.hosts.get(id)
+      if (host === undefined || !isKnown(host)) this.#forget(id)
+    }
     if (this.#absences.size === 0) {
       this.#pulledAt = undefined
-      return { held: undefined, nextLookMs: undefined }
+      return { held: undefined, cutOff: [], nextLookMs: undefined }
     }
     return this.#judgeAbsent(world, known, now)
   }
 
-  #note(world: World, host: HostState, now: Instant): void {
-    if (host.presence !== undefined) {
-      if (this.#absences.delete(host.id) || host.health !== 'alive') world.judge(host.id, 'alive')
-    } else if (!this.#absences.has(host.id)) {
-      this.#absences.set(host.id, { host: host.id, goneSince: now, answered: undefined })
-      this.#gone.push(now)
+  #note(world: World, host: HostState): void {
+    if (host.absentSince === undefined) {
+      this.#forget(host.id)
+      if (host.health !== 'alive') world.judge(host.id, 'alive')
+    } else if (this.#absences.get(host.id)?.goneSince !== host.absentSince) {
+      this.#absences.set(host.id, beginAbsence(host.id, host.absentSince))
+      if (hasWork(host)) this.#vanished.set(host.id, host.absentSince)
       world.judge(host.id, 'suspect')
     }
   }
 
+  #forget(id: HostId): void {
+    this.#absences.delete(id)
+    this.#vanished.delete(id)
+  }
+
   #judgeAbsent(world: World, known: number, now: Instant): Watching {
-    this.#gone = this.#gone.filter(at => elapsed(at, now) <= brakePolicy.windowMs)
-    if (this.#pulledAt === undefined && pulls(this.#gone, known, now)) this.#pulledAt = now
-    const candidates: Absence[] = []
-    for (const absence of this.#absences.values()) {
-      const host = world.hosts.get(absence.host)
-      if (host === undefined || host.health === 'lost') continue
-      if (verdict(absence, now) === 'lost') candidates.push(absence)
-      else this.#ask(host, now)
+    if (this.#pulledAt === undefined && pulls(this.#vanished.values(), known, now)) this.#pulledAt = now
+    const undecided = [...this.#absences.values()].filter(it => world.hosts.get(it.host)?.health !== 'lost')
+    const candidates: Candidate[] = undecided
+      .filter(it => verdict(it, now) === 'lost')
+      .sort((a, b) => a.goneSince - b.goneSince)
+      .map(({ host, goneSince }) => ({ host, goneSince, idle: !hasWork(world.hosts.get(host)) }))
+    const decision = this.#brake(candidates, known, now)
+    const evicted = new Set(decision.evict)
+    for (const id of evicted) world.judge(id, 'lost')
+
+    const left = undecided.filter(it => !evicted.has(it.host))
+    // Where nobody is seen, nobody could hear an order either: nothing is gained by not waiting.
+    const someAreSeen = this.#absences.size < known
+    const cutOff: HostId[] = []
+    for (const absence of left) {
+      const isCut = someAreSeen && isCutOff(absence, now)
+      if (isCut) cutOff.push(absence.host)
+      world.judge(absence.host, isCut ? 'cut-off' : 'suspect')
+      this.#ask(absence, world.hosts.get(absence.host), now) // also while the brake holds: it may answer
     }
-    candidates.sort((a, b) => a.goneSince - b.goneSince)
+    // A host that stays dead, and one that answers, must not keep the brake pulled, nor keep it from being pulled again.
+    if (left.every(isAnswering)) this.#pulledAt = undefined
+    const waiting = candidates.map(it => it.host).filter(id => !evicted.has(id))
+    return {
+      held:
+        decision.kind === 'held' && waiting.length > 0
+          ? { because: decision.because, hosts: waiting }
+          : undefined,
+      cutOff,
+      nextLookMs: left.length > 0 ? Math.min(askEveryMs, graceMs / 5) : undefined,
+    }
+  }
+
+  #brake(candidates: readonly Candidate[], known: number, now: Instant): ReturnType<typeof brake> {
     if (this.#pace !== undefined && elapsed(this.#pace.since, now) >= brakePolicy.paceMs)
       this.#pace = undefined
     const decision = brake(
@@ -89,37 +130,30 @@ export class Watchman {
       },
       now,
     )
-    for (const id of decision.evict) world.judge(id, 'lost')
-    if (decision.evict.length > 0)
-      this.#pace = {
-        since: this.#pace?.since ?? now,
-        evicted: (this.#pace?.evicted ?? 0) + decision.evict.length,
-      }
-    const left = candidates.filter(c => !decision.evict.includes(c.host))
-    for (const { host } of left) {
-      const state = world.hosts.get(host)
-      if (state !== undefined) this.#ask(state, now) // it may answer while the brake holds
-    }
-    const held =
-      decision.kind === 'held' && left.length > 0
-        ? { because: decision.because, hosts: left.map(c => c.host) }
-        : undefined
-    const someUndecided = [...this.#absences.keys()].some(id => world.hosts.get(id)?.health === 'suspect')
-    // A host that stays dead must not keep the brake pulled, nor keep it from being pulled again.
-    if (!someUndecided) this.#pulledAt = undefined
-    return { held, nextLookMs: someUndecided ? Math.min(askEveryMs, graceMs / 5) : undefined }
+    const evicted = new Set(decision.evict)
+    const paced = candidates.filter(it => !it.idle && evicted.has(it.host)).length
+    if (decision.kind === 'held' && paced > 0)
+      this.#pace = { since: this.#pace?.since ?? now, evicted: (this.#pace?.evicted ?? 0) + paced }
+    return decision
   }
 
-  /** Asks the agent itself, one question at a time, a few a second. */
-  #ask(host: HostState, now: Instant): void {
-    const asked = this.#asking.get(host.id)
-    if (host.record === undefined || (asked !== undefined && elapsed(asked, now) < askEveryMs)) return
-    this.#asking.set(host.id, now)
-    void this.#agents.isAlive(host.record).then(alive => {
-      const absence = this.#absences.get(host.id)
-      if (!alive || absence === undefined) return
-      this.#absences.set(host.id, { ...absence, answered: this.#clock.now() })
-      this.#wake()
+  /** Asks the agent itself, a few times a second. One that nobody knows how to reach does not answer. */
+  #ask(absence: Absence, host: HostState | undefined, now: Instant): void {
+    if (absence.asked !== undefined && elapsed(absence.asked, now) < askEveryMs) return
+    this.#absences.set(absence.host, { ...absence, asked: now })
+    const answer = host?.record === undefined ? Promise.resolve(false) : this.#agents.isAlive(host.record)
+    void answer.then(didAnswer => {
+      const known = this.#absences.get(absence.host)
+      if (known === undefined) return
+      this.#absences.set(absence.host, heard(known, now, didAnswer))
     })
   }
+}
+
+/** It registered and was not removed, be it that its record cannot be read. */
+const isKnown = (host: HostState): boolean => host.record !== undefined
+
+function hasWork(host: HostState | undefined): boolean {
+  for (const { value } of host?.placements.values() ?? []) if (value.desired === 'run') return true
+  return false
 }

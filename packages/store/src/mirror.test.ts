@@ -111,6 +111,15 @@ describe('a mirror', () => {
     expect(clock.now() - mirror.lastHeard()).toBeGreaterThanOrEqual(59_000)
   })
 
+  test('counts its troubles, also one that nobody saw', async () => {
+    const mirror = await open()
+    store.faults.cutWatches()
+    await write(putHost(1))
+    await clock.settle()
+    expect(mirror.trouble()).toBeUndefined()
+    expect(mirror.troubles).toBe(1)
+  })
+
   test('wakes who waits for a change, and no change is missed between looking and waiting', async () => {
     const mirror = await open()
     const before = mirror.changes

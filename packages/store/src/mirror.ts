@@ -53,6 +53,7 @@ export class Mirror {
   #caughtUp = false
   #lastHeard: Instant
   #trouble: string | undefined
+  #troubles = 0
 
   constructor({ store, clock, scopes, signal, log = silent }: MirrorOptions) {
     this.#clock = clock
@@ -96,6 +97,11 @@ export class Mirror {
   /** Why nothing comes just now, in a sentence. */
   trouble(): string | undefined {
     return this.#trouble
+  }
+
+  /** How often trouble was told so far: one that came and went between two looks shows here. */
+  get troubles(): number {
+    return this.#troubles
   }
 
   /** Stored values that do not parse, by key; they are treated as absent. */
@@ -143,6 +149,7 @@ export class Mirror {
       onTrouble: reason => {
         if (this.#trouble !== reason) this.#log.warn({ reason }, 'the store is not heard')
         this.#trouble = reason
+        this.#troubles++
       },
     })
     for await (const step of following) {

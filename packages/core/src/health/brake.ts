@@ -19,17 +19,26 @@ export const brakePolicy = {
   storeHoldMs: 6000,
 } as const
 
+/** A host that grace would call lost now and that is not yet. */
+export interface Candidate {
+  readonly host: HostId
+  readonly goneSince: Instant
+  /** Nothing is ordered to run there: when it is called lost, nothing moves. */
+  readonly idle: boolean
+}
+
 export interface BrakeSeen {
   /** All hosts that the cluster knows. */
   readonly hosts: number
-  /** Hosts that grace would call lost now and that are not yet, with the moment their key was seen gone; oldest first. */
-  readonly candidates: readonly { readonly host: HostId; readonly goneSince: Instant }[]
-  /** How many are lost or candidates. */
+  /** Oldest first. */
+  readonly candidates: readonly Candidate[]
+  /** How many have no presence key. */
   readonly absent: number
   /** When the store was last seen away, undefined: never in this term. */
   readonly storeBack: Instant | undefined
-  /** When the brake was pulled, and the evictions let through since. */
+  /** When the brake was pulled. */
   readonly pulledAt: Instant | undefined
+  /** Hosts with work that a pulled brake let through within this pace. */
   readonly evictedInPace: number
 }
 
@@ -47,19 +56,28 @@ export function brake(seen: BrakeSeen, now: Instant): BrakeVerdict {
   if (seen.absent >= seen.hosts) return { kind: 'held', because: 'all-suspect', evict: [] }
   if (seen.storeBack !== undefined && elapsed(seen.storeBack, now) < brakePolicy.storeHoldMs)
     return { kind: 'held', because: 'store-was-away', evict: [] }
-  if (seen.pulledAt === undefined) return { kind: 'free', evict: seen.candidates.map(c => c.host) }
-  if (elapsed(seen.pulledAt, now) < brakePolicy.holdMs)
-    return { kind: 'held', because: 'many-vanished', evict: [] }
-  const allowed = Math.max(1, Math.floor(seen.hosts * brakePolicy.paceShare)) - seen.evictedInPace
+  const { pulledAt } = seen
+  const busy = seen.candidates.filter(c => !c.idle)
+  if (pulledAt === undefined || busy.length === 0)
+    return { kind: 'free', evict: seen.candidates.map(c => c.host) }
+  const allowed =
+    elapsed(pulledAt, now) < brakePolicy.holdMs
+      ? 0
+      : Math.max(1, Math.floor(seen.hosts * brakePolicy.paceShare)) - seen.evictedInPace
+  const paced = new Set(busy.slice(0, Math.max(allowed, 0)))
   return {
     kind: 'held',
     because: 'many-vanished',
-    evict: seen.candidates.slice(0, Math.max(allowed, 0)).map(c => c.host),
+    evict: seen.candidates.filter(c => c.idle || paced.has(c)).map(c => c.host),
   }
 }
 
-/** Whether this many keys gone in the window pull the brake. */
-export function pulls(recentlyGone: readonly Instant[], hosts: number, now: Instant): boolean {
-  const recent = recentlyGone.filter(at => elapsed(at, now) <= brakePolicy.windowMs).length
+/**
+ * Whether the hosts whose keys went in the window pull the brake; when each of them went. Only hosts with work count: a new
+ * leader sees those that died long ago vanish together, and nothing runs on them any more.
+ */
+export function pulls(gone: Iterable<Instant>, hosts: number, now: Instant): boolean {
+  let recent = 0
+  for (const at of gone) if (elapsed(at, now) <= brakePolicy.windowMs) recent++
   return recent >= brakePolicy.leastHosts && recent >= hosts * brakePolicy.leastShare
 }

@@ -42,14 +42,19 @@ export interface HostState {
   readonly record: HostRecord | undefined
   readonly settings: HostSettings | undefined
   readonly presence: Seen<Presence> | undefined
+  /** When the leader itself saw that there is no presence key, by its own clock; undefined while there is one. */
+  readonly absentSince: Instant | undefined
   readonly ack: Seen<RouteAck> | undefined
   readonly health: HostHealth
   readonly placements: ReadonlyMap<InstanceId, Seen<Placement>>
   readonly reports: ReadonlyMap<InstanceId, Seen<Report>>
 }
 
-/** health/verdict.ts decides it. */
-export type HostHealth = 'alive' | 'suspect' | 'lost'
+/**
+ * health/verdict.ts decides it. A host that is cut off has not reached the store for long although it is not lost: what runs there
+ * stays, but nobody waits for its proxy any more.
+ */
+export type HostHealth = 'alive' | 'suspect' | 'cut-off' | 'lost'
 
 interface MutableService {
   name: ServiceName
@@ -67,6 +72,7 @@ interface MutableHost {
   record: HostRecord | undefined
   settings: HostSettings | undefined
   presence: Seen<Presence> | undefined
+  absentSince: Instant | undefined
   ack: Seen<RouteAck> | undefined
   health: HostHealth
   placements: Map<InstanceId, Seen<Placement>>
@@ -157,32 +163,33 @@ export class World {
         this.#applyPlacement(change.host, change.instance, change.seen, now)
         return
       case 'report': {
-        const host = this.#host(change.host)
+        const host = this.#host(change.host, now)
         setOrDelete(host.reports, change.instance, change.seen)
         this.dirty.add(placeOf(change.instance).service)
         this.#forgetEmptyHost(host)
         return
       }
       case 'host': {
-        const host = this.#host(change.host)
+        const host = this.#host(change.host, now)
         host.record = change.seen?.value
         this.#hostChanged(host)
         return
       }
       case 'host-settings': {
-        const host = this.#host(change.host)
+        const host = this.#host(change.host, now)
         host.settings = change.seen?.value
         this.#hostChanged(host)
         return
       }
       case 'presence': {
-        const host = this.#host(change.host)
+        const host = this.#host(change.host, now)
         host.presence = change.seen
+        host.absentSince = change.seen === undefined ? (host.absentSince ?? now) : undefined
         this.#forgetEmptyHost(host)
         return
       }
       case 'route-ack': {
-        const host = this.#host(change.host)
+        const host = this.#host(change.host, now)
         host.ack = change.seen
         for (const name of this.awaitingAcks) this.dirty.add(name)
         this.#forgetEmptyHost(host)
@@ -197,7 +204,6 @@ export class World {
     if (host === undefined || host.health === health) return
     host.health = health
     this.#hostChanged(host)
-    for (const name of this.awaitingAcks) this.dirty.add(name)
   }
 
   /** Everything is looked at afresh: on taking office, and after a refused batch. */
@@ -234,7 +240,7 @@ export class World {
     seen: Seen<Placement> | undefined,
     now: Instant,
   ): void {
-    const host = this.#host(hostId)
+    const host = this.#host(hostId, now)
     const service = this.#service(placeOf(instance).service)
     setOrDelete(host.placements, instance, seen)
     setOrDelete(service.placements, `${hostId} ${instance}`, seen)
@@ -264,6 +270,7 @@ export class World {
       for (const { value } of host.placements.values()) this.columns.take(host.id, value)
     }
     for (const instance of host.placements.keys()) this.dirty.add(placeOf(instance).service)
+    for (const name of this.awaitingAcks) this.dirty.add(name) // they may have waited for this one
     this.roomChanged = true
     this.#forgetEmptyHost(host)
   }
@@ -298,7 +305,7 @@ export class World {
     this.dirty.add(service.name) // also one that is gone, so that the planner forgets it
   }
 
-  #host(id: HostId): MutableHost {
+  #host(id: HostId, now: Instant): MutableHost {
     let host = this.#hosts.get(id)
     if (host === undefined) {
       host = {
@@ -306,6 +313,7 @@ export class World {
         record: undefined,
         settings: undefined,
         presence: undefined,
+        absentSince: now,
         ack: undefined,
         health: 'alive',
         placements: new Map(),
@@ -326,7 +334,7 @@ export class World {
 /** Why a host takes no work at all, before any number is looked at. */
 function whyNot(host: MutableHost): Obstacle | undefined {
   if (host.health === 'lost') return { kind: 'lost' }
-  if (host.health === 'suspect') return { kind: 'suspect' }
+  if (host.health === 'suspect' || host.health === 'cut-off') return { kind: 'suspect' }
   if (host.settings?.drain !== undefined) return { kind: 'draining' }
   if (host.settings?.cordon !== undefined) return { kind: 'cordoned', why: host.settings.cordon.why }
   if (host.record?.engine.state === 'down')

@@ -19,7 +19,7 @@ export function lookAtProxies(world: World): Proxies {
   for (const host of world.hosts.values()) {
     if (host.health === 'lost') continue
     if (host.ack === undefined) {
-      silent ||= serves(host)
+      silent ||= host.health !== 'cut-off' && serves(host)
       continue
     }
     const revision = host.ack.value.revision as Revision
@@ -35,6 +35,7 @@ export const haveApplied = ({ oldest, silent }: Proxies, revision: Revision): bo
 
 /**
  * Whether a host without acknowledgement may still send requests: its lease was lost but nobody calls it lost, and its proxy was
- * well when it last said so. One that fails or is off says that in its record and is not waited for.
+ * well when it last said so. One that fails or is off says that in its record and is not waited for; nor is one that is cut off
+ * from the store, or nothing could be stopped anywhere for as long as it is.
  */
 const serves = ({ record }: HostState): boolean => record?.proxy.state === 'up'
