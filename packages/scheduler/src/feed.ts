@@ -1,7 +1,7 @@
 /** What the mirror holds, in the world's words. */
 import type { HostId } from '@boxcar/core/model/ids'
 import type { Seen, WorldChange } from '@boxcar/core/model/world'
-import type { AnyCollection } from '@boxcar/store/collection'
+import { type AnyCollection, keyOf } from '@boxcar/store/collection'
 import * as keys from '@boxcar/store/keys'
 import type { Change } from '@boxcar/store/store'
 
@@ -42,10 +42,38 @@ const translations = new Map<AnyCollection, Translate>([
   [keys.routeAcks, (host: HostId, seen) => ({ kind: 'route-ack', host, seen })],
 ])
 
-/** Nothing for a collection that the leader does not decide from. */
-export function worldChange(change: Change): WorldChange | undefined {
+/**
+ * Nothing for a collection that the leader does not decide from. What stands and cannot be read counts as it was read last: it is
+ * no reason to move or stop anything, nor to give its room away. `unreadable` holds the keys of such records.
+ */
+export function worldChange(
+  change: Change,
+  unreadable: { has(key: string): boolean } = nothing,
+): WorldChange | undefined {
   const translate = translations.get(change.collection)
-  if (change.kind === 'removed') return translate?.(change.id, undefined)
+  if (change.kind === 'removed')
+    return unreadable.has(keyOf(change.collection, change.id))
+      ? unreadableChange(change.collection, change.id)
+      : translate?.(change.id, undefined)
   const { id, value, modified, created } = change.entry
   return translate?.(id, { value, modified, created })
 }
+
+/** What could not be read when the world was taken over. */
+export function unreadableChanges(unreadable: Iterable<string>): readonly WorldChange[] {
+  return [...unreadable].flatMap(key => {
+    const collection = followed.find(it => key.startsWith(`${it.name}/`))
+    const id = collection?.read(key.slice(collection.name.length + 1))
+    const change = collection === undefined || id === undefined ? undefined : unreadableChange(collection, id)
+    return change === undefined ? [] : [change]
+  })
+}
+
+function unreadableChange(collection: AnyCollection, id: unknown): WorldChange | undefined {
+  if (collection === keys.hosts) return { kind: 'host', host: id as HostId, seen: 'unreadable' }
+  if (collection === keys.placements)
+    return { kind: 'placement', ...(id as keys.HostInstance), seen: 'unreadable' }
+  return undefined
+}
+
+const nothing: ReadonlySet<string> = new Set()

@@ -101,12 +101,13 @@ const host = (id: string): Write[] => [
   put(keys.presences, id as HostId, { since: 0 }),
 ]
 
-const service = (name: ServiceName, replicas: number, { withRoute = false } = {}): Write[] => {
-  const traffic = {
-    ports: [{ name: 'http', container: 80 }],
-    routes: [{ port: 'http', listen: 80, protocol: 'http' as const }],
-  }
-  const text = { name: name.split('/')[1] ?? '', image: 'app:1', replicas, ...(withRoute ? traffic : {}) }
+const withRoute = {
+  ports: [{ name: 'http', container: 80 }],
+  routes: [{ port: 'http', listen: 80, protocol: 'http' as const }],
+}
+const reserving = (memory: string) => ({ resources: { reservations: { memory } } })
+const service = (name: ServiceName, replicas: number, more: object = {}): Write[] => {
+  const text = { name: name.split('/')[1] ?? '', image: 'app:1', replicas, ...more }
   const by = { uid: 'u1', by: 'ann', at: 0 }
   const number = 1 as GenerationNumber
   return [
@@ -176,12 +177,12 @@ test('a host that answers and does not reach the store holds up no stop for more
   const reached = (...ids: string[]) =>
     write(...ids.map(id => put(keys.routeAcks, id as HostId, { revision: '1000000', draining: [] })))
   candidate(1)
-  await write(...host('h1'), ...host('h2'), ...host('h3'), ...service(web, 6, { withRoute: true }))
+  await write(...host('h1'), ...host('h2'), ...host('h3'), ...service(web, 6, withRoute))
   await until(hasPlaced(6), 3000)
   await reached('h1', 'h2', 'h3')
   await clock.advance(1000)
   await write(remove(keys.presences, 'h3' as HostId), remove(keys.routeAcks, 'h3' as HostId))
-  await write(...service(web, 2, { withRoute: true }))
+  await write(...service(web, 2, withRoute))
   await clock.advance(58_000)
   expect(await placed()).toHaveLength(6)
   await until(hasPlaced(2), 4000)
@@ -248,6 +249,34 @@ test('a spec that cannot be read is left alone, and holds up nobody', async () =
   expect(await placed()).toHaveLength(3)
   const told = (await people.list(keys.events)).entries.filter(e => e.value.kind === 'unreadable')
   expect(told).toHaveLength(1)
+})
+
+test('a host and a placement that cannot be read any more stay where they are, and their room is not given away', async () => {
+  candidate(1)
+  await write(...host('h1'), ...host('h2'), ...service(web, 2, reserving('512MiB')))
+  await until(hasPlaced(2), 3000)
+  const [h1] = host('h1')
+  const record = JSON.parse((h1 as { readonly json: string }).json)
+  await write({ ...h1, json: JSON.stringify({ ...record, engine: { state: 'resting' } }) } as Write)
+  const orders = (await people.list(keys.placements)).entries
+  const onH2 = orders.find(({ value }) => value.host === 'h2')?.value
+  const id = { host: 'h2' as HostId, instance: onH2?.instance ?? ('' as never) }
+  await write(put(keys.placements, id, { ...onH2, desired: 'rest' } as never))
+  await write(...service(serviceName('shop', 'zeta'), 2, reserving('4000MiB')))
+  await clock.advance(10_000)
+  const now = await people.list(keys.placements)
+  expect(now.entries.map(({ value }) => [value.host, value.desired])).toEqual([['h1', 'run']])
+  expect(now.unreadable).toHaveLength(1)
+  const told = (await people.list(keys.events)).entries.filter(e => e.value.kind === 'unreadable')
+  expect(told.at(-1)?.value.message).toMatch(/shop\/web; .*: h1$/)
+  // A new leader knows as much of the host.
+  candidate(2)
+  await clock.advance(1000)
+  await ending.shift()?.()
+  await clock.advance(10_000)
+  expect((await people.list(keys.placements)).entries.map(({ value }) => value.desired)).toEqual(['run'])
+  await write(remove(keys.placements, id), ...host('h1'), ...host('h2'))
+  await until(hasPlaced(2), 3000)
 })
 
 test('a full store is asked again with patience, and all is done soon after it takes writes', async () => {

@@ -10,11 +10,12 @@ import { type Plan, plan } from '@boxcar/core/plan/plan'
 import { commitAll } from '@boxcar/store/commit'
 import type { Term } from '@boxcar/store/election'
 import type { EventWriter } from '@boxcar/store/events'
+import { hosts } from '@boxcar/store/keys'
 import type { Mirror } from '@boxcar/store/mirror'
 import { type CommitOutcome, compareRevisions, type Revision, type Store } from '@boxcar/store/store'
 import type { Logger } from 'pino'
 import type { Agents } from './agents.ts'
-import { followed, worldChange } from './feed.ts'
+import { followed, unreadableChanges, worldChange } from './feed.ts'
 import { Questions } from './questions.ts'
 import { Retries } from './retries.ts'
 import { groupsOf } from './transactions.ts'
@@ -74,12 +75,13 @@ export class Office {
         const change = worldChange({ kind: 'put', collection, entry })
         if (change !== undefined) this.#world.apply(change, now)
       }
+    for (const change of unreadableChanges(mirror.unreadable.keys())) this.#world.apply(change, now)
     this.#world.revision = mirror.revision
     this.wake.ring() // a new leader acts at once
     return mirror.onChange((changes, revision) => {
       const at = clock.now()
       for (const change of changes) {
-        const translated = worldChange(change)
+        const translated = worldChange(change, mirror.unreadable)
         if (translated !== undefined) this.#world.apply(translated, at)
       }
       this.#world.revision = revision
@@ -157,22 +159,27 @@ export class Office {
     this.#retries.failed(service, outcome.kind === 'stale' ? 0 : slowRetryMs)
   }
 
-  /** Services that a record of which cannot be read belongs to; said once, and again when it changes. */
+  /** Services that a record belongs to which cannot be read; said once, and again when it changes. */
   #unreadable(): ReadonlySet<ServiceName> {
     const { mirror, log } = this.#deps
-    if (mirror.unreadable.size === 0) return nobody
     const services = new Set<ServiceName>()
+    const unreadHosts = new Set<HostId>()
     for (const key of mirror.unreadable.keys()) {
-      const service = serviceOfKey(key)
+      const [service, host] = [serviceOfKey(key), hostOfKey(key)]
       if (service !== undefined) services.add(service)
+      if (host !== undefined) unreadHosts.add(host)
     }
-    const told = [...services].sort(byId).join(', ')
-    if (told !== this.#toldUnreadable && told !== '') {
-      const message = `these services are left as they are, since a record of theirs cannot be read: ${told}`
-      log.error({ services: told }, 'records cannot be read; perhaps a newer version wrote them')
+    const message = [
+      spelled('these services are left as they are, since a record of theirs cannot be read', services),
+      spelled('these hosts take no new work, since their records cannot be read', unreadHosts),
+    ]
+      .filter(part => part !== '')
+      .join('; ')
+    if (message !== this.#toldUnreadable && message !== '') {
+      log.error({ message }, 'records cannot be read; perhaps a newer version wrote them')
       this.#tell({ kind: 'unreadable', level: 'error', message })
     }
-    this.#toldUnreadable = told
+    this.#toldUnreadable = message
     return services
   }
 
@@ -223,10 +230,15 @@ const heldWords: Readonly<Record<string, string>> = {
   'all-suspect': 'no host is seen alive',
 }
 
-const nobody: ReadonlySet<ServiceName> = new Set()
+const spelled = (text: string, names: ReadonlySet<string>): string =>
+  names.size === 0 ? '' : `${text}: ${[...names].sort(byId).join(', ')}`
 
 /** Collections by which a service is planned; their keys hold its name, after the host where they are a host's. */
 const planned = new Set(['specs', 'generations', 'rollouts', 'routes'])
+
+/** The host whose own record this is. */
+const hostOfKey = (key: string): HostId | undefined =>
+  key.startsWith(`${hosts.name}/`) ? hosts.read(key.slice(hosts.name.length + 1)) : undefined
 
 function serviceOfKey(key: string): ServiceName | undefined {
   const [collection = '', ...parts] = key.split('/')

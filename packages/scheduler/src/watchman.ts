@@ -11,7 +11,7 @@ import {
 } from '@boxcar/core/health/verdict'
 import { type Clock, elapsed, type Instant } from '@boxcar/core/model/clock'
 import type { HostId } from '@boxcar/core/model/ids'
-import type { HostState, World } from '@boxcar/core/model/world'
+import { type HostState, isRegistered, type World } from '@boxcar/core/model/world'
 import type { Agents } from './agents.ts'
 
 export interface Watching {
@@ -51,14 +51,11 @@ export class Watchman {
     const now = this.#clock.now()
     let known = 0
     for (const host of world.hosts.values()) {
-      if (!isKnown(host)) continue
+      if (!isRegistered(host)) continue
       known++
       this.#note(world, host)
     }
-    for (const id of this.#absences.keys()) {
-      const host = world.hosts.get(id)
-      if (host === undefined || !isKnown(host)) this.#forget(id)
-    }
+    for (const id of this.#absences.keys()) if (!isRegistered(world.hosts.get(id))) this.#forget(id)
     if (this.#absences.size === 0) {
       this.#pulledAt = undefined
       return { held: undefined, cutOff: [], nextLookMs: undefined }
@@ -149,9 +146,6 @@ export class Watchman {
     })
   }
 }
-
-/** It registered and was not removed, be it that its record cannot be read. */
-const isKnown = (host: HostState): boolean => host.record !== undefined
 
 function hasWork(host: HostState | undefined): boolean {
   for (const { value } of host?.placements.values() ?? []) if (value.desired === 'run') return true

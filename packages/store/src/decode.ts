@@ -46,7 +46,7 @@ export class Decoder {
     }
   }
 
-  /** Appends what an event means to `changes` and `unreadable`. */
+  /** Appends what an event means to `changes` and `unreadable`; what was unreadable before in the same step and is not any more, is not listed. */
   event(event: RawEvent, changes: Change[], unreadable: Unreadable[]): void {
     const key = event.kind === 'put' ? event.entry.key : event.key
     const collection = this.#collectionOf(key)
@@ -56,6 +56,8 @@ export class Decoder {
       if (event.kind === 'put') unreadable.push(badKey(collection, key))
       return
     }
+    const before = unreadable.findIndex(one => one.key === key)
+    if (before >= 0) unreadable.splice(before, 1)
     if (event.kind === 'removed') {
       changes.push({ kind: 'removed', collection, id, revision: event.revision })
       return

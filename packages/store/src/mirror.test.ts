@@ -148,6 +148,57 @@ describe('a mirror', () => {
     expect(mirror.unreadable.size).toBe(0)
   })
 
+  test('tells what cannot be read any more as removed, and once more when it is gone', async () => {
+    const bad: Write = { kind: 'put', key: 'presence/h1' as Key, json: '{}', lease: undefined }
+    await write(putHost(1))
+    const mirror = await open()
+    heard = []
+    await write(bad)
+    await clock.settle()
+    expect(heard).toEqual(['3: removed h1'])
+    await write(bad)
+    await clock.settle()
+    expect([...mirror.unreadable.keys()]).toEqual(['presence/h1'])
+    await write(remove(presences, host(1)))
+    await clock.settle()
+    expect(heard).toEqual(['3: removed h1', '5: removed h1'])
+    expect(mirror.unreadable.size).toBe(0)
+  })
+
+  test('also where it went together with the history', async () => {
+    const bad: Write = { kind: 'put', key: 'presence/h1' as Key, json: '{}', lease: undefined }
+    await write(bad, putHost(2))
+    const mirror = await open()
+    heard = []
+    store.faults.goAway()
+    await write(remove(presences, host(1)))
+    await write(putHost(3))
+    world.compact()
+    store.faults.comeBack()
+    await clock.settle()
+    expect(heard).toEqual(['4: put h3, removed h1'])
+    expect(mirror.unreadable.size).toBe(0)
+  })
+
+  test('knows how a value ended that changed several times at once', async () => {
+    const bad = (n: number): Write => ({
+      kind: 'put',
+      key: `presence/h${n}` as Key,
+      json: '{}',
+      lease: undefined,
+    })
+    await write(putHost(1), putHost(2), putHost(3))
+    const mirror = await open()
+    store.faults.holdWatches()
+    await write(bad(1), bad(2))
+    await write(remove(presences, host(1)), putHost(2), putHost(3))
+    await write(bad(3))
+    store.faults.releaseWatches()
+    await clock.settle()
+    expect([...mirror.of(presences).keys()]).toEqual(['h2'])
+    expect([...mirror.unreadable.keys()]).toEqual(['presence/h3'])
+  })
+
   test('a listener may leave', async () => {
     const mirror = await open()
     const seen: string[] = []

@@ -5,7 +5,7 @@
  */
 import type { Clock, Instant } from '@boxcar/core/model/clock'
 import { Bell } from './bell.ts'
-import type { AnyCollection, Collection } from './collection.ts'
+import { type AnyCollection, type Collection, keyOf } from './collection.ts'
 import { type Log, silent } from './log.ts'
 import {
   type Change,
@@ -28,7 +28,10 @@ export interface MirrorOptions {
   readonly log?: Log
 }
 
-/** Called synchronously after the mirror holds the changes; a throw is a bug and ends the process. */
+/**
+ * Called synchronously after the mirror holds the changes; a throw is a bug and ends the process. A value that
+ * cannot be read any more is told as removed, and once more when it is really gone; `unreadable` tells the two apart.
+ */
 export type MirrorListener = (changes: readonly Change[], revision: Revision) => void
 
 type Snapshot = Extract<FollowStep, { kind: 'snapshot' }>
@@ -162,10 +165,11 @@ export class Mirror {
 
   #take(step: FollowStep): void {
     if (step.kind === 'compacted') return // only where a revision was asked for, and none was
+    const unreadable = step.kind === 'snapshot' ? [...this.#unreadable.values()] : []
     if (step.kind !== 'quiet') this.#noteUnreadable(step.unreadable, step.kind === 'snapshot')
     const differences =
       step.kind === 'snapshot'
-        ? this.#replace(step)
+        ? [...this.#replace(step), ...this.#gone(unreadable, step.revision)]
         : step.kind === 'changes'
           ? this.#applyAll(step.changes, step.unreadable)
           : []
@@ -181,16 +185,26 @@ export class Mirror {
   }
 
   #applyAll(changes: readonly Change[], unreadable: readonly Unreadable[]): readonly Change[] {
+    if (this.#unreadable.size === 0) return changes.filter(change => this.#apply(change))
     // What is readable again, or really gone, is off the list; a value that just turned unreadable is told as removed too.
-    if (this.#unreadable.size > 0) {
-      const justNow = new Set(unreadable.map(({ key }) => key))
-      for (const change of changes) {
-        const id = change.kind === 'put' ? change.entry.id : change.id
-        const key = `${change.collection.name}/${change.collection.spell(id)}`
-        if (change.kind === 'put' || !justNow.has(key)) this.#unreadable.delete(key)
-      }
-    }
-    return changes.filter(change => this.#apply(change))
+    const justNow = new Set(unreadable.map(({ key }) => key))
+    return changes.filter(change => {
+      const key = keyOf(change.collection, change.kind === 'put' ? change.entry.id : change.id)
+      const isOff = !justNow.has(key) && this.#unreadable.delete(key)
+      return this.#apply(change) || isOff
+    })
+  }
+
+  /** What could not be read and is not there any more. */
+  #gone(unreadable: readonly Unreadable[], revision: Revision): readonly Change[] {
+    return unreadable.flatMap(({ collection: name, key }) => {
+      const [collection, spelt] = [this.#collections.get(name), key.slice(name.length + 1)]
+      const stands = this.#unreadable.has(key) || this.#held.get(name)?.has(spelt) === true
+      const id = collection?.read(spelt)
+      return stands || collection === undefined || id === undefined
+        ? []
+        : [{ kind: 'removed' as const, collection, id, revision }]
+    })
   }
 
   /** Whether it made a difference. */

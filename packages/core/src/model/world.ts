@@ -39,7 +39,10 @@ export interface ServiceView {
 
 export interface HostState {
   readonly id: HostId
+  /** What could be read last. */
   readonly record: HostRecord | undefined
+  /** Its stored record cannot be read, perhaps since a newer version wrote it: the host is there, and takes no new work. */
+  readonly unreadable: boolean
   readonly settings: HostSettings | undefined
   readonly presence: Seen<Presence> | undefined
   /** When the leader itself saw that there is no presence key, by its own clock; undefined while there is one. */
@@ -49,6 +52,10 @@ export interface HostState {
   readonly placements: ReadonlyMap<InstanceId, Seen<Placement>>
   readonly reports: ReadonlyMap<InstanceId, Seen<Report>>
 }
+
+/** Whether a host has a record, be it one that cannot be read; without one it was removed, or never there. */
+export const isRegistered = (host: HostState | undefined): host is HostState =>
+  host !== undefined && (host.record !== undefined || host.unreadable)
 
 /**
  * health/verdict.ts decides it. A host that is cut off has not reached the store for long although it is not lost: what runs there
@@ -70,7 +77,10 @@ interface MutableService {
 interface MutableHost {
   id: HostId
   record: HostRecord | undefined
+  unreadable: boolean
   settings: HostSettings | undefined
+  /** Placements of which nothing could ever be read: nobody knows what room and ports they take. */
+  unknown: Set<InstanceId>
   presence: Seen<Presence> | undefined
   absentSince: Instant | undefined
   ack: Seen<RouteAck> | undefined
@@ -79,7 +89,10 @@ interface MutableHost {
   reports: Map<InstanceId, Seen<Report>>
 }
 
-/** One change of the store, in the world's words; a value of `undefined` is a removal. */
+/**
+ * One change of the store, in the world's words; a value of `undefined` is a removal. What is unreadable stands and counts as it
+ * was read last; a host of which anything never could be read takes no new work.
+ */
 export type WorldChange =
   | { readonly kind: 'spec'; readonly service: ServiceName; readonly seen: Seen<SpecRecord> | undefined }
   | {
@@ -101,7 +114,7 @@ export type WorldChange =
       readonly kind: 'placement'
       readonly host: HostId
       readonly instance: InstanceId
-      readonly seen: Seen<Placement> | undefined
+      readonly seen: Seen<Placement> | 'unreadable' | undefined
     }
   | {
       readonly kind: 'report'
@@ -109,7 +122,11 @@ export type WorldChange =
       readonly instance: InstanceId
       readonly seen: Seen<Report> | undefined
     }
-  | { readonly kind: 'host'; readonly host: HostId; readonly seen: Seen<HostRecord> | undefined }
+  | {
+      readonly kind: 'host'
+      readonly host: HostId
+      readonly seen: Seen<HostRecord> | 'unreadable' | undefined
+    }
   | { readonly kind: 'host-settings'; readonly host: HostId; readonly seen: Seen<HostSettings> | undefined }
   | { readonly kind: 'presence'; readonly host: HostId; readonly seen: Seen<Presence> | undefined }
   | { readonly kind: 'route-ack'; readonly host: HostId; readonly seen: Seen<RouteAck> | undefined }
@@ -171,7 +188,8 @@ export class World {
       }
       case 'host': {
         const host = this.#host(change.host, now)
-        host.record = change.seen?.value
+        host.unreadable = change.seen === 'unreadable'
+        if (change.seen !== 'unreadable') host.record = change.seen?.value
         this.#hostChanged(host)
         return
       }
@@ -237,10 +255,17 @@ export class World {
   #applyPlacement(
     hostId: HostId,
     instance: InstanceId,
-    seen: Seen<Placement> | undefined,
+    seen: Seen<Placement> | 'unreadable' | undefined,
     now: Instant,
   ): void {
     const host = this.#host(hostId, now)
+    if (seen === 'unreadable') {
+      if (host.placements.has(instance)) return
+      host.unknown.add(instance)
+      this.#hostChanged(host)
+      return
+    }
+    if (host.unknown.delete(instance)) this.#hostChanged(host)
     const service = this.#service(placeOf(instance).service)
     setOrDelete(host.placements, instance, seen)
     setOrDelete(service.placements, `${hostId} ${instance}`, seen)
@@ -256,7 +281,7 @@ export class World {
   }
 
   #hostChanged(host: MutableHost): void {
-    if (host.record === undefined) this.columns.delete(host.id)
+    if (host.record === undefined || host.unreadable || host.unknown.size > 0) this.columns.delete(host.id)
     else {
       const { capacity, labels, ports } = host.record
       this.columns.upsert({
@@ -311,7 +336,9 @@ export class World {
       host = {
         id,
         record: undefined,
+        unreadable: false,
         settings: undefined,
+        unknown: new Set(),
         presence: undefined,
         absentSince: now,
         ack: undefined,
@@ -325,9 +352,9 @@ export class World {
   }
 
   #forgetEmptyHost(host: MutableHost): void {
-    const { record, settings, presence, ack, placements, reports } = host
-    if ((record ?? settings ?? presence ?? ack) === undefined && placements.size + reports.size === 0)
-      this.#hosts.delete(host.id)
+    const { record, unreadable, settings, presence, ack, placements, reports, unknown } = host
+    if (unreadable || (record ?? settings ?? presence ?? ack) !== undefined) return
+    if (placements.size + reports.size + unknown.size === 0) this.#hosts.delete(host.id)
   }
 }
 

@@ -1,3 +1,4 @@
+import { isRegistered } from '../model/world.ts'
 import type { ServiceDraft } from './draft.ts'
 import { reportOn } from './readiness.ts'
 
@@ -8,7 +9,7 @@ export function forgetStopped(service: ServiceDraft): void {
     const placement = seen.value
     if (placement.desired !== 'stop') continue
     const confirmed = reportOn(world, seen)?.state === 'stopped'
-    const hostRemoved = world.hosts.get(placement.host)?.record === undefined
+    const hostRemoved = !isRegistered(world.hosts.get(placement.host))
     if (!confirmed && !hostRemoved) continue
     service.add({ kind: 'forget', host: placement.host, instance: placement.instance })
     memory.left(key)

@@ -1,6 +1,6 @@
 import type { Placement } from '../model/placement.ts'
 import type { Report } from '../model/report.ts'
-import type { Seen, World } from '../model/world.ts'
+import { isRegistered, type Seen, type World } from '../model/world.ts'
 import type { Share } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
 import { haveApplied } from './proxies.ts'
@@ -23,7 +23,20 @@ export function isReady(world: World, placement: Seen<Placement>): boolean {
 /** Nothing is expected of it there any more: its host is lost or was removed. */
 export function isOnLostHost(world: World, placement: Placement): boolean {
   const host = world.hosts.get(placement.host)
-  return host?.record === undefined || host.health === 'lost'
+  return !isRegistered(host) || host.health === 'lost'
+}
+
+/** Where an instance is reached; that of a host whose record this leader never could read is as the route has it. */
+export function addressOf(
+  { view, draft }: ServiceDraft,
+  { host, instance, ports }: Placement,
+): string | undefined {
+  const known = draft.world.hosts.get(host)
+  if (known?.record !== undefined || known?.unreadable !== true) return known?.record?.address
+  const print = JSON.stringify(ports)
+  return view.route?.value.backings
+    .flatMap(backing => backing.endpoints)
+    .find(it => it.instance === instance && JSON.stringify(it.ports) === print)?.address
 }
 
 /** The stored route has these shares, and every live proxy applies it. */

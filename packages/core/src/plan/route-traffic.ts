@@ -12,7 +12,7 @@ import {
 import { trafficShares } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
 import type { Leaving } from './fill-generations.ts'
-import { isReady } from './readiness.ts'
+import { addressOf, isReady } from './readiness.ts'
 
 /** The record as it will stand; undefined where the service never had a route. */
 export function routeTraffic(service: ServiceDraft, rollout: Rollout, leaving: Leaving): Route | undefined {
@@ -50,7 +50,7 @@ function endpointsOf(
   for (const [key, seen] of view.placements) {
     const placement = seen.value
     if (placement.generation !== generation || placement.desired === 'stop' || leaving.has(key)) continue
-    const address = draft.world.hosts.get(placement.host)?.record?.address
+    const address = addressOf(service, placement)
     if (address === undefined || !isReady(draft.world, seen)) continue
     endpoints.push({ instance: placement.instance, address, ports: placement.ports })
   }
