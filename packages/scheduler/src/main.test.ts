@@ -299,6 +299,39 @@ test('a full store is asked again with patience, and all is done soon after it t
   expect(tookMs).toBeLessThan(10_500)
 })
 
+test('so it is when a deadline has passed meanwhile', async () => {
+  const { store } = candidate(1)
+  let commits = 0
+  const commit = store.commit.bind(store)
+  store.commit = transaction => {
+    commits++
+    return commit(transaction)
+  }
+  await write(...host('h1'), ...service(web, 2, { rollout: { progressDeadline: '10s' } }))
+  await until(hasPlaced(2), 3000)
+  etcd.full = true
+  commits = 0
+  await clock.advance(30_000)
+  expect(commits).toBeGreaterThan(1)
+  expect(commits).toBeLessThan(30)
+  etcd.full = false
+  await until(hasPlaced(0), 10_000)
+})
+
+test('a plan that does not fit into one write is told, once', async () => {
+  candidate(1)
+  await write(...host('h1'), ...service(web, 1, { rollout: { progressDeadline: '10s' } }))
+  await until(hasPlaced(1), 3000)
+  const [entry] = (await people.list(keys.placements)).entries
+  const evidence = { state: 'backoff' as const, lastLog: ['x'.repeat(1.2 * 1024 * 1024)] }
+  const instance = entry?.value.instance ?? ('' as never)
+  const report = { instance, uid: 'u1', attempt: 1, restarts: 0, since: 0, ...evidence }
+  await write(put(keys.reports, { host: 'h1' as HostId, instance }, report))
+  await clock.advance(60_000)
+  const told = (await people.list(keys.events)).entries.filter(e => e.value.kind === 'too-large')
+  expect(told.map(e => [e.value.service, e.value.level])).toEqual([['web', 'error']])
+})
+
 test('a write whose answer was lost is not made twice, however late the news of it comes', async () => {
   const { store } = candidate(1)
   await write(...host('h1'), ...host('h2'))

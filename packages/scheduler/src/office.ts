@@ -2,14 +2,13 @@
  * One leader's term in office: its world, its memory, and one turn of the loop: look at everything, decide purely, act once.
  */
 import { type Clock, elapsed } from '@boxcar/core/model/clock'
-import type { ClusterEvent } from '@boxcar/core/model/event'
-import { byId, type HostId, parseServiceName, type ServiceName } from '@boxcar/core/model/ids'
+import { byId, type HostId, parseServiceName, type ServiceName, serviceParts } from '@boxcar/core/model/ids'
 import { World } from '@boxcar/core/model/world'
 import { Memory } from '@boxcar/core/plan/memory'
 import { type Plan, plan } from '@boxcar/core/plan/plan'
 import { commitAll } from '@boxcar/store/commit'
 import type { Term } from '@boxcar/store/election'
-import type { EventWriter } from '@boxcar/store/events'
+import type { EventText, EventWriter } from '@boxcar/store/events'
 import { hosts } from '@boxcar/store/keys'
 import type { Mirror } from '@boxcar/store/mirror'
 import { type CommitOutcome, compareRevisions, type Revision, type Store } from '@boxcar/store/store'
@@ -53,6 +52,7 @@ export class Office {
   #toldHeld: string | undefined
   #toldCutOff: ReadonlySet<HostId> = new Set()
   #toldUnreadable = ''
+  readonly #toldTooLarge = new Set<ServiceName>()
 
   constructor(term: Term, deps: SchedulerDeps) {
     this.#term = term
@@ -102,10 +102,11 @@ export class Office {
       for (const question of planned.questions) this.#questions.ask(question, this.#world)
       for (const { service, error } of planned.broken) {
         this.#deps.log.error({ err: error, service }, 'a service cannot be planned: this is a bug')
-        this.#retries.failed(service, slowRetryMs)
+        this.#failed(service, slowRetryMs)
       }
       const busy = new Set([...planned.services, ...planned.broken].map(it => it.service))
       for (const service of retried) if (!busy.has(service)) this.#retries.done(service)
+      if (planned.unfinished) this.wake.ring()
       await this.#commit(planned, since)
     }
     this.#wakeInTime(watching)
@@ -130,33 +131,57 @@ export class Office {
     const groups = planned.services.flatMap(service =>
       groupsOf(service, { events, term: this.#term.id, since }),
     )
+    const refused = new Map<ServiceName, Refused>()
     for (let from = 0; from < groups.length; from += groupsAtOnce) {
       const some = groups.slice(from, from + groupsAtOnce)
       for (const { tag, outcome } of await commitAll(store, some, {
         always: [this.#term.guard],
         inFlight: 16,
       }))
-        this.#note(tag, outcome)
+        if (outcome.kind === 'committed') this.#mustSeeAlso(outcome.revision)
+        else if (outcome.kind !== 'stale' || !refused.has(tag)) refused.set(tag, outcome)
       this.#term.progress()
     }
+    for (const { service } of planned.services) this.#note(service, refused.get(service))
     if (groups.length > 0)
       log.debug({ since, groups: groups.length, ms: elapsed(began, clock.now()) }, 'planned')
   }
 
-  #note(service: ServiceName, outcome: CommitOutcome): void {
+  #mustSeeAlso(revision: Revision): void {
+    const newest = this.#mustSee
+    if (newest === undefined || (newest !== 'unknown' && compareRevisions(revision, newest) > 0))
+      this.#mustSee = revision
+  }
+
+  /** What became of a service's plan; nothing was refused where all of it is committed. */
+  #note(service: ServiceName, refused: Refused | undefined): void {
     const { events, log } = this.#deps
-    if (outcome.kind === 'committed') {
+    if (refused === undefined) {
       this.#retries.done(service)
-      const newest = this.#mustSee
-      if (newest === undefined || (newest !== 'unknown' && compareRevisions(outcome.revision, newest) > 0))
-        this.#mustSee = outcome.revision
+      this.#toldTooLarge.delete(service)
       return
     }
-    log.info({ service, outcome }, 'a plan was not committed and is made again')
-    if (outcome.kind === 'unknown') this.#mustSee = 'unknown'
-    if (outcome.kind === 'stale') void events.check()
+    log.info({ service, outcome: refused }, 'a plan was not committed and is made again')
+    if (refused.kind === 'unknown') this.#mustSee = 'unknown'
+    if (refused.kind === 'stale') void events.check()
+    if (refused.kind === 'too-large') this.#tellTooLarge(service)
     // What was planned from is simply older than what stands: try at once. Anything else needs time to pass.
-    this.#retries.failed(service, outcome.kind === 'stale' ? 0 : slowRetryMs)
+    this.#failed(service, refused.kind === 'stale' ? 0 : slowRetryMs)
+  }
+
+  /** It is planned again when its next try is due, and not before: a time that has come would have it planned at every turn. */
+  #failed(service: ServiceName, leastMs: number): void {
+    this.#memory.wakeAt.delete(service)
+    this.#retries.failed(service, leastMs)
+  }
+
+  /** Said once, until something of the service is committed again. */
+  #tellTooLarge(service: ServiceName): void {
+    if (this.#toldTooLarge.has(service)) return
+    this.#toldTooLarge.add(service)
+    const { project, short } = serviceParts(service)
+    const message = `what ${service} needs does not fit into one write of the store, so nothing of it is done: make its spec smaller`
+    this.#tell({ kind: 'too-large', level: 'error', message, project, service: short })
   }
 
   /** Services that a record belongs to which cannot be read; said once, and again when it changes. */
@@ -208,7 +233,7 @@ export class Office {
   }
 
   /** An event of its own, beside no other write. */
-  #tell(event: Pick<ClusterEvent, 'kind' | 'level' | 'message'>): void {
+  #tell(event: EventText): void {
     const { store, events } = this.#deps
     const written = events.write({ ...event, term: this.#term.id })
     void store.commit({ guards: [this.#term.guard], writes: [written] })
@@ -217,12 +242,15 @@ export class Office {
   #wakeInTime({ nextLookMs }: Watching): void {
     const now = this.#deps.clock.now()
     let soonest: number = nextLookMs ?? Number.POSITIVE_INFINITY
-    for (const at of this.#memory.wakeAt.values()) soonest = Math.min(soonest, at - now)
-    soonest = Math.min(soonest, this.#retries.nextAt - now)
-    if (this.#mustSee === 'unknown') soonest = Math.min(soonest, askAgainMs)
+    if (this.#mustSee === undefined) {
+      for (const at of this.#memory.wakeAt.values()) soonest = Math.min(soonest, at - now)
+      soonest = Math.min(soonest, this.#retries.nextAt - now)
+    } else soonest = Math.min(soonest, askAgainMs) // until then nothing is planned, whatever is due
     this.wake.setLimit(Math.max(soonest, 1))
   }
 }
+
+type Refused = Exclude<CommitOutcome, { kind: 'committed' }>
 
 const heldWords: Readonly<Record<string, string>> = {
   'many-vanished': 'many hosts vanished together',

@@ -137,11 +137,13 @@ export class World {
   readonly dirty = new Set<ServiceName>()
   /** Services with instances that no host took: planned again when a host changes or room is freed, longest waiting first. */
   readonly waiting = new Set<ServiceName>()
+  /** Those of them that were not looked at since room changed: they take turns. */
+  readonly hopeful = new Set<ServiceName>()
   /** Those of them that only lack room: warm generations make way for them. */
   readonly shortOfRoom = new Set<ServiceName>()
   /** Services that keep a generation warm. */
   readonly warm = new Set<ServiceName>()
-  /** Since waiting services were last looked at, a host changed or room was freed. */
+  /** A host changed or room was freed since the last plan. */
   roomChanged = false
   /** Services that wait for proxies: planned again when one acknowledges. */
   readonly awaitingAcks = new Set<ServiceName>()
@@ -324,7 +326,7 @@ export class World {
       spec === undefined && rollout === undefined && route === undefined && pending === undefined
     if (nothing && generations.size + intents.size + placements.size === 0) {
       this.#services.delete(service.name)
-      for (const names of [this.waiting, this.shortOfRoom, this.warm, this.awaitingAcks])
+      for (const names of [this.waiting, this.hopeful, this.shortOfRoom, this.warm, this.awaitingAcks])
         names.delete(service.name)
     }
     this.dirty.add(service.name) // also one that is gone, so that the planner forgets it

@@ -28,7 +28,14 @@ export class Memory {
   /** When a service must be looked at again although nothing changed. */
   readonly wakeAt = new Map<ServiceName, Instant>()
 
-  /** How long this leader has seen the phase, and how long it has not got further. */
+  /** The phase that is stored. One that is merely planned has no clock: its commit may be refused, and nothing began. */
+  seesPhase(service: ServiceName, uid: string, phase: Phase, now: Instant): void {
+    const print = printOf(uid, phase)
+    if (this.#phases.get(service)?.print !== print)
+      this.#phases.set(service, { print, since: now, progressed: now, ready: 0 })
+  }
+
+  /** How long this leader has seen the phase stored, and how long it has not got further. */
   phase(
     service: ServiceName,
     uid: string,
@@ -36,14 +43,9 @@ export class Memory {
     phase: Phase,
     ready: number,
   ): { readonly phaseMs: number; readonly stalledMs: number } {
-    const print = JSON.stringify([uid, phase])
     const known = this.#phases.get(service)
-    const clock: PhaseClock =
-      known?.print !== print
-        ? { print, since: now, progressed: now, ready }
-        : ready > known.ready
-          ? { ...known, progressed: now, ready }
-          : known
+    if (known?.print !== printOf(uid, phase)) return { phaseMs: 0, stalledMs: 0 }
+    const clock = ready > known.ready ? { ...known, progressed: now, ready } : known
     this.#phases.set(service, clock)
     return { phaseMs: elapsed(clock.since, now), stalledMs: elapsed(clock.progressed, now) }
   }
@@ -91,6 +93,13 @@ export class Memory {
     return elapsed(since, now)
   }
 
+  /** Services whose time has come; each is told once, and wakes again only when its next plan says so. */
+  takeDue(now: Instant): readonly ServiceName[] {
+    const due = [...this.wakeAt].filter(([, at]) => at <= now).map(([name]) => name)
+    for (const name of due) this.wakeAt.delete(name)
+    return due
+  }
+
   forget(service: ServiceName): void {
     this.#phases.delete(service)
     this.#avoid.delete(service)
@@ -98,6 +107,8 @@ export class Memory {
     for (const key of this.resolutions.keys()) if (key.startsWith(`${service}/`)) this.resolutions.delete(key)
   }
 }
+
+const printOf = (uid: string, phase: Phase): string => JSON.stringify([uid, phase])
 
 const minuteMs = 60_000
 const noHosts: ReadonlyMap<HostId, number> = new Map()

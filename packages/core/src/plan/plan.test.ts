@@ -232,58 +232,6 @@ test('a record that cannot be read is no reason to stop anything', () => {
   expect(stage.running()).toHaveLength(6)
 })
 
-describe('a host whose record cannot be read', () => {
-  const becomesUnreadable = (host: string) =>
-    stage.world.apply({ kind: 'host', host: host as HostId, seen: 'unreadable' }, stage.now)
-  const endpoints = () =>
-    stage.world.services
-      .get(service)
-      ?.route?.value.backings.find(b => b.share > 0)
-      ?.endpoints.map(e => e.address)
-      .sort()
-
-  test('keeps what runs there and its traffic, and takes nothing new', () => {
-    stage.put(web({ replicas: 3 }), 1)
-    stage.settle()
-    const before = endpoints()
-    becomesUnreadable('h3')
-    expect(stage.settle()).toEqual([])
-    stage.put(web({ replicas: 6 }), 1)
-    stage.settle()
-    expect(Object.entries(perHost()).find(([host]) => host === 'h3')).toEqual(['h3', 1])
-    expect(endpoints()).toEqual(expect.arrayContaining(before ?? []))
-    stage.addHost('h3')
-    stage.drain('h1')
-    stage.settle()
-    expect(perHost()).toEqual({ h2: 3, h3: 3 })
-  })
-
-  test('nor does a stop count as done there that it has not confirmed', () => {
-    stage.put(web({ replicas: 3 }), 1)
-    stage.settle()
-    stage.lose('h3')
-    stage.settle()
-    becomesUnreadable('h3')
-    stage.settle()
-    expect(stage.world.hosts.get('h3' as HostId)?.placements.size).toBe(1)
-    stage.world.apply({ kind: 'host', host: 'h3' as HostId, seen: undefined }, stage.now)
-    stage.settle()
-    expect(stage.world.hosts.get('h3' as HostId)?.placements.size ?? 0).toBe(0)
-  })
-
-  test('also where this leader never could read it', () => {
-    stage.put(web({ replicas: 3 }), 1)
-    stage.settle()
-    const before = endpoints()
-    for (const seen of [undefined, 'unreadable'] as const)
-      stage.world.apply({ kind: 'host', host: 'h3' as HostId, seen }, stage.now)
-    stage.put(web({ replicas: 4 }), 1)
-    stage.settle()
-    expect(perHost()).toMatchObject({ h3: 1 })
-    expect(endpoints()).toEqual(expect.arrayContaining(before ?? []))
-  })
-})
-
 test('a warm generation goes with a draining host, and makes way where others lack room', () => {
   stage.put(web({ resources: { reservations: { memory: '1GiB' } } }), 1)
   stage.settle()

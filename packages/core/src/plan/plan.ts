@@ -21,6 +21,8 @@ export interface Plan {
   readonly questions: readonly Question[]
   /** Services that could not be planned because of a bug; the others are planned all the same. */
   readonly broken: readonly Broken[]
+  /** More is left to look at: plan again soon. */
+  readonly unfinished: boolean
 }
 
 export interface Broken {
@@ -30,7 +32,7 @@ export interface Broken {
 
 export function plan(world: World, memory: Memory, policy: PlanPolicy, now: Instant): Plan {
   const draft = new Draft(world, memory, policy, now)
-  for (const [name, at] of memory.wakeAt) if (at <= now) world.dirty.add(name)
+  for (const name of memory.takeDue(now)) world.dirty.add(name)
   lookAtSomeWaiting(world)
   const names = [...world.dirty].sort(byId)
   world.dirty.clear()
@@ -44,18 +46,22 @@ export function plan(world: World, memory: Memory, policy: PlanPolicy, now: Inst
     }
   }
   draft.undo()
-  return { services: draft.services, questions: draft.questions, broken }
+  return { services: draft.services, questions: draft.questions, broken, unfinished: world.hopeful.size > 0 }
 }
 
-/** A change of a host may let any waiting service in; looking at all of them at once could take too long, so they take turns. */
-const mostWaitingAtOnce = 50
+/**
+ * A change of a host may let any waiting service in. Each is looked at once for it, a few in a plan: with thousands of hosts it
+ * takes tens of milliseconds to find that none of them can take one, and why.
+ */
+const mostWaitingAtOnce = 10
 
 function lookAtSomeWaiting(world: World): void {
-  if (!world.roomChanged) return
-  world.roomChanged = world.waiting.size > mostWaitingAtOnce
+  if (world.roomChanged) for (const name of world.waiting) world.hopeful.add(name)
+  world.roomChanged = false
   let looked = 0
-  for (const name of world.waiting) {
+  for (const name of world.hopeful) {
     if (looked++ === mostWaitingAtOnce) return
+    world.hopeful.delete(name)
     world.dirty.add(name)
   }
 }
@@ -63,7 +69,14 @@ function lookAtSomeWaiting(world: World): void {
 /** Plans one service; what is thrown is given back, and nothing of the service is planned then. */
 function planService(draft: Draft, view: ServiceView): unknown {
   const service = new ServiceDraft(draft, view)
-  for (const names of [draft.world.waiting, draft.world.shortOfRoom, draft.world.awaitingAcks])
+  const stored = view.rollout?.value
+  if (stored !== undefined) draft.memory.seesPhase(view.name, stored.uid, stored.now, draft.now)
+  for (const names of [
+    draft.world.waiting,
+    draft.world.hopeful,
+    draft.world.shortOfRoom,
+    draft.world.awaitingAcks,
+  ])
     names.delete(view.name)
   try {
     runPasses(service)

@@ -167,7 +167,8 @@ export class Stage {
   settle(): readonly string[] {
     const from = this.log.length
     for (let turn = 0; turn < 100; turn++)
-      if (this.step().length === 0 && this.world.dirty.size === 0) return this.log.slice(from)
+      if (this.step().length === 0 && this.world.dirty.size + this.world.hopeful.size === 0)
+        return this.log.slice(from)
     throw new Error(`the planner never rests:\n${this.log.slice(-20).join('\n')}`)
   }
 
