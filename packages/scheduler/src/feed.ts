@@ -1,5 +1,5 @@
 /** What the mirror holds, in the world's words. */
-import type { HostId } from '@boxcar/core/model/ids'
+import { type HostId, parseServiceName, type ServiceName } from '@boxcar/core/model/ids'
 import type { Seen, WorldChange } from '@boxcar/core/model/world'
 import { type AnyCollection, keyOf } from '@boxcar/store/collection'
 import * as keys from '@boxcar/store/keys'
@@ -74,6 +74,39 @@ function unreadableChange(collection: AnyCollection, id: unknown): WorldChange |
   if (collection === keys.placements)
     return { kind: 'placement', ...(id as keys.HostInstance), seen: 'unreadable' }
   return undefined
+}
+
+/** Whom records concern that cannot be read. */
+export interface Unread {
+  /** Planned by a record that cannot be read. */
+  readonly services: ReadonlySet<ServiceName>
+  readonly hosts: ReadonlySet<HostId>
+}
+
+export function unreadOf(unreadable: Iterable<string>): Unread {
+  const services = new Set<ServiceName>()
+  const hosts = new Set<HostId>()
+  for (const key of unreadable) {
+    const [service, host] = [serviceOfKey(key), hostOfKey(key)]
+    if (service !== undefined) services.add(service)
+    if (host !== undefined) hosts.add(host)
+  }
+  return { services, hosts }
+}
+
+/** Collections by which a service is planned; their keys hold its name, after the host where they are a host's. */
+const planned = new Set(['specs', 'generations', 'rollouts', 'routes'])
+
+function serviceOfKey(key: string): ServiceName | undefined {
+  const [collection = '', ...parts] = key.split('/')
+  if (planned.has(collection)) return parseServiceName(parts.slice(0, 2).join('/'))
+  return collection === 'placements' ? parseServiceName(parts.slice(1, 3).join('/')) : undefined
+}
+
+/** The host whose own record this is. */
+function hostOfKey(key: string): HostId | undefined {
+  const [collection, id = ''] = key.split('/')
+  return collection === keys.hosts.name ? keys.hosts.read(id) : undefined
 }
 
 const nothing: ReadonlySet<string> = new Set()

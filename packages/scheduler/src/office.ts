@@ -2,19 +2,19 @@
  * One leader's term in office: its world, its memory, and one turn of the loop: look at everything, decide purely, act once.
  */
 import { type Clock, elapsed } from '@boxcar/core/model/clock'
-import { byId, type HostId, parseServiceName, type ServiceName, serviceParts } from '@boxcar/core/model/ids'
+import type { ServiceName } from '@boxcar/core/model/ids'
 import { World } from '@boxcar/core/model/world'
 import { Memory } from '@boxcar/core/plan/memory'
 import { type Plan, plan } from '@boxcar/core/plan/plan'
 import { commitAll } from '@boxcar/store/commit'
 import type { Term } from '@boxcar/store/election'
-import type { EventText, EventWriter } from '@boxcar/store/events'
-import { hosts } from '@boxcar/store/keys'
+import type { EventWriter } from '@boxcar/store/events'
 import type { Mirror } from '@boxcar/store/mirror'
 import { type CommitOutcome, compareRevisions, type Revision, type Store } from '@boxcar/store/store'
 import type { Logger } from 'pino'
 import type { Agents } from './agents.ts'
-import { followed, unreadableChanges, worldChange } from './feed.ts'
+import { followed, unreadableChanges, unreadOf, worldChange } from './feed.ts'
+import { Herald } from './herald.ts'
 import { Questions } from './questions.ts'
 import { Retries } from './retries.ts'
 import { groupsOf } from './transactions.ts'
@@ -45,20 +45,18 @@ export class Office {
   readonly #memory = new Memory()
   readonly #watchman: Watchman
   readonly #questions: Questions
+  readonly #herald: Herald
   readonly #retries: Retries
   /** What was written must be seen before more is planned, or it would be done twice; 'unknown': first put a fence. */
   #mustSee: Revision | 'unknown' | undefined
   #troubles: number
-  #toldHeld: string | undefined
-  #toldCutOff: ReadonlySet<HostId> = new Set()
-  #toldUnreadable = ''
-  readonly #toldTooLarge = new Set<ServiceName>()
 
   constructor(term: Term, deps: SchedulerDeps) {
     this.#term = term
     this.#deps = deps
     this.#troubles = deps.mirror.troubles
     this.#retries = new Retries(deps.clock)
+    this.#herald = new Herald(deps, term)
     this.#watchman = new Watchman(deps.clock, deps.agents)
     this.#questions = new Questions(deps.clock, deps.agents, this.#memory, service => {
       this.#world.dirty.add(service)
@@ -92,12 +90,13 @@ export class Office {
   async turn(): Promise<void> {
     const { clock } = this.#deps
     const watching = this.#watchman.look(this.#world)
-    this.#tellHeld(watching)
-    this.#tellCutOff(watching)
+    this.#herald.tellOfHosts(watching)
     if (await this.#seesOwnWrites()) {
       const retried = this.#retries.take(this.#world.dirty)
       const since = this.#world.revision
-      const policy = { term: this.#term.id, wall: clock.wall(), unreadable: this.#unreadable() }
+      const unread = unreadOf(this.#deps.mirror.unreadable.keys())
+      this.#herald.tellUnread(unread)
+      const policy = { term: this.#term.id, wall: clock.wall(), unreadable: unread.services }
       const planned = plan(this.#world, this.#memory, policy, clock.now())
       for (const question of planned.questions) this.#questions.ask(question, this.#world)
       for (const { service, error } of planned.broken) {
@@ -158,13 +157,13 @@ export class Office {
     const { events, log } = this.#deps
     if (refused === undefined) {
       this.#retries.done(service)
-      this.#toldTooLarge.delete(service)
+      this.#herald.fits(service)
       return
     }
     log.info({ service, outcome: refused }, 'a plan was not committed and is made again')
     if (refused.kind === 'unknown') this.#mustSee = 'unknown'
     if (refused.kind === 'stale') void events.check()
-    if (refused.kind === 'too-large') this.#tellTooLarge(service)
+    if (refused.kind === 'too-large') this.#herald.tellTooLarge(service)
     // What was planned from is simply older than what stands: try at once. Anything else needs time to pass.
     this.#failed(service, refused.kind === 'stale' ? 0 : slowRetryMs)
   }
@@ -175,68 +174,11 @@ export class Office {
     this.#retries.failed(service, leastMs)
   }
 
-  /** Said once, until something of the service is committed again. */
-  #tellTooLarge(service: ServiceName): void {
-    if (this.#toldTooLarge.has(service)) return
-    this.#toldTooLarge.add(service)
-    const { project, short } = serviceParts(service)
-    const message = `what ${service} needs does not fit into one write of the store, so nothing of it is done: make its spec smaller`
-    this.#tell({ kind: 'too-large', level: 'error', message, project, service: short })
-  }
-
-  /** Services that a record belongs to which cannot be read; said once, and again when it changes. */
-  #unreadable(): ReadonlySet<ServiceName> {
-    const { mirror, log } = this.#deps
-    const services = new Set<ServiceName>()
-    const unreadHosts = new Set<HostId>()
-    for (const key of mirror.unreadable.keys()) {
-      const [service, host] = [serviceOfKey(key), hostOfKey(key)]
-      if (service !== undefined) services.add(service)
-      if (host !== undefined) unreadHosts.add(host)
-    }
-    const message = [
-      spelled('these services are left as they are, since a record of theirs cannot be read', services),
-      spelled('these hosts take no new work, since their records cannot be read', unreadHosts),
-    ]
-      .filter(part => part !== '')
-      .join('; ')
-    if (message !== this.#toldUnreadable && message !== '') {
-      log.error({ message }, 'records cannot be read; perhaps a newer version wrote them')
-      this.#tell({ kind: 'unreadable', level: 'error', message })
-    }
-    this.#toldUnreadable = message
-    return services
-  }
-
   /** What the store says of leases just after it was away, however shortly, is not believed for a while. */
   noticeTrouble(): void {
     const { mirror } = this.#deps
     if (mirror.trouble() !== undefined || mirror.troubles !== this.#troubles) this.#watchman.storeWasAway()
     this.#troubles = mirror.troubles
-  }
-
-  #tellHeld({ held }: Watching): void {
-    const print = held === undefined ? undefined : `${held.because}: ${held.hosts.join(', ')}`
-    if (print === this.#toldHeld) return
-    this.#toldHeld = print
-    if (held === undefined) return
-    const message = `evictions wait (${heldWords[held.because] ?? held.because}); hosts: ${held.hosts.join(', ')}`
-    this.#tell({ kind: 'brake', level: 'warning', message })
-  }
-
-  #tellCutOff({ cutOff }: Watching): void {
-    const fresh = cutOff.filter(host => !this.#toldCutOff.has(host))
-    this.#toldCutOff = new Set(cutOff)
-    if (fresh.length === 0) return
-    const message = `these hosts have not reached the store for a minute and are not called lost: what runs there stays, and nothing waits for their proxies any more: ${fresh.join(', ')}`
-    this.#tell({ kind: 'host-cut-off', level: 'warning', message })
-  }
-
-  /** An event of its own, beside no other write. */
-  #tell(event: EventText): void {
-    const { store, events } = this.#deps
-    const written = events.write({ ...event, term: this.#term.id })
-    void store.commit({ guards: [this.#term.guard], writes: [written] })
   }
 
   #wakeInTime({ nextLookMs }: Watching): void {
@@ -251,25 +193,3 @@ export class Office {
 }
 
 type Refused = Exclude<CommitOutcome, { kind: 'committed' }>
-
-const heldWords: Readonly<Record<string, string>> = {
-  'many-vanished': 'many hosts vanished together',
-  'store-was-away': 'the store was away',
-  'all-suspect': 'no host is seen alive',
-}
-
-const spelled = (text: string, names: ReadonlySet<string>): string =>
-  names.size === 0 ? '' : `${text}: ${[...names].sort(byId).join(', ')}`
-
-/** Collections by which a service is planned; their keys hold its name, after the host where they are a host's. */
-const planned = new Set(['specs', 'generations', 'rollouts', 'routes'])
-
-/** The host whose own record this is. */
-const hostOfKey = (key: string): HostId | undefined =>
-  key.startsWith(`${hosts.name}/`) ? hosts.read(key.slice(hosts.name.length + 1)) : undefined
-
-function serviceOfKey(key: string): ServiceName | undefined {
-  const [collection = '', ...parts] = key.split('/')
-  if (planned.has(collection)) return parseServiceName(parts.slice(0, 2).join('/'))
-  return collection === 'placements' ? parseServiceName(parts.slice(1, 3).join('/')) : undefined
-}

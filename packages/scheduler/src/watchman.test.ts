@@ -4,6 +4,7 @@ import type { HostId, InstanceId } from '@boxcar/core/model/ids'
 import type { Revision } from '@boxcar/core/model/revision'
 import { type HostHealth, World } from '@boxcar/core/model/world'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
+import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { type Watching, Watchman } from './watchman.ts'
 
@@ -225,4 +226,39 @@ describe('a host that answers and does not reach the store', () => {
     await look(2 * cutOffMs)
     expect(all('suspect')).toEqual(['h01', 'h02', 'h03'])
   })
+})
+
+test('a host whose agent answers is never called lost, however busy the leader and whatever the others do; a silent one is, in the end', async () => {
+  const deed = fc.record({
+    does: fc.constantFrom('gone', 'back', 'silent', 'busy', 'store-away'),
+    host: fc.integer({ min: 1, max: 5 }),
+    ms: fc.constantFrom(0, 100, 400, 2100, 16_000),
+  })
+  await fc.assert(
+    fc.asyncProperty(fc.array(deed, { maxLength: 40 }), async deeds => {
+      clock = new VirtualClock()
+      world = new World()
+      watchman = office()
+      silent = new Set()
+      hosts(6)
+      const absent = new Set<string>()
+      for (const { does, host: n, ms } of deeds) {
+        if (does === 'gone') absent.add(host(n)) && gone(n)
+        else if (does === 'back') {
+          back(n)
+          absent.delete(host(n))
+          silent.delete(host(n))
+        } else if (does === 'silent' && n > 2)
+          silent.add(host(n)) // 1 and 2 always answer
+        else if (does === 'store-away') watchman.storeWasAway()
+        await clock.advance(ms)
+        await look()
+        for (const id of all('lost')) expect([...silent]).toContain(id)
+        expect(all('alive')).toEqual([...world.hosts.keys()].filter(id => !absent.has(id)))
+      }
+      await look(120_000)
+      expect(all('lost').sort()).toEqual([...absent].filter(id => silent.has(id)).sort())
+    }),
+    { numRuns: 30 },
+  )
 })

@@ -164,12 +164,12 @@ export class Mirror {
   }
 
   #take(step: FollowStep): void {
+    const before = step.kind === 'snapshot' ? [...this.#unreadable.values()] : []
     if (step.kind === 'compacted') return // only where a revision was asked for, and none was
-    const unreadable = step.kind === 'snapshot' ? [...this.#unreadable.values()] : []
     if (step.kind !== 'quiet') this.#noteUnreadable(step.unreadable, step.kind === 'snapshot')
     const differences =
       step.kind === 'snapshot'
-        ? [...this.#replace(step), ...this.#gone(unreadable, step.revision)]
+        ? this.#replace(step)
         : step.kind === 'changes'
           ? this.#applyAll(step.changes, step.unreadable)
           : []
@@ -177,8 +177,9 @@ export class Mirror {
     if (step.kind === 'snapshot' || compareRevisions(step.revision, this.#revision) > 0)
       this.#revision = step.revision
     if (step.kind === 'snapshot') this.#caughtUp = true
-    if (differences.length > 0) {
-      for (const listener of this.#listeners) listener(differences, this.#revision)
+    const told = before.length === 0 ? differences : [...differences, ...this.#gone(before, step.revision)]
+    if (told.length > 0) {
+      for (const listener of this.#listeners) listener(told, this.#revision)
       this.#changes.ring()
     }
     this.#steps.ring()

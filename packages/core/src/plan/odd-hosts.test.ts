@@ -1,0 +1,194 @@
+/** Hosts that are neither well nor lost. */
+import fc from 'fast-check'
+import { beforeEach, describe, expect, test } from 'vitest'
+import type { HostId, ServiceName } from '../model/ids.ts'
+import { Stage } from './stage.ts'
+
+const web = (changes: object = {}) => ({
+  name: 'web',
+  image: 'app:1',
+  replicas: 6,
+  ports: [{ name: 'http', container: 8080 }],
+  routes: [{ port: 'http', listen: 80, protocol: 'http' as const }],
+  ...changes,
+})
+const service = 'shop/web' as ServiceName
+
+let stage: Stage
+beforeEach(() => {
+  stage = new Stage()
+  for (const host of ['h1', 'h2', 'h3']) stage.addHost(host)
+})
+
+const rolloutPhase = () => stage.world.services.get(service)?.rollout?.value.now
+const perHost = () => {
+  const counts: Record<string, number> = {}
+  for (const line of stage.running()) {
+    const host = line.split('@')[1] ?? ''
+    counts[host] = (counts[host] ?? 0) + 1
+  }
+  return counts
+}
+
+const losesTheStore = (host: string) => {
+  stage.world.apply({ kind: 'presence', host: host as HostId, seen: undefined }, stage.now)
+  stage.world.apply({ kind: 'route-ack', host: host as HostId, seen: undefined }, stage.now)
+  stage.world.judge(host as HostId, 'suspect')
+}
+
+describe('a host that is cut off from the store', () => {
+  const onOthers = () => stage.running().filter(line => !line.endsWith('@h3'))
+
+  test('is waited for while it is suspect, and no longer: what is not wanted stops', () => {
+    stage.put(web(), 1)
+    stage.settle()
+    losesTheStore('h3')
+    stage.put(web({ replicas: 2 }), 1)
+    stage.settle()
+    expect(stage.running()).toHaveLength(6)
+    stage.world.judge('h3' as HostId, 'cut-off')
+    stage.settle()
+    expect(stage.running()).toHaveLength(2)
+    expect(onOthers()).toHaveLength(2)
+  })
+
+  test('holds up no deploy and no removal elsewhere', () => {
+    stage.put(web(), 1)
+    stage.settle()
+    losesTheStore('h3')
+    stage.world.judge('h3' as HostId, 'cut-off')
+    stage.put(web({ image: 'app:2', rollout: { keepWarm: '0s' } }), 2)
+    stage.settle()
+    expect(rolloutPhase()).toEqual({ phase: 'settled', live: 2 })
+    expect(stage.running()).toHaveLength(6)
+    stage.remove('web')
+    stage.settle()
+    expect(stage.running()).toEqual([])
+    stage.comeBack('h3')
+    stage.settle()
+    expect(stage.world.services.size).toBe(0)
+  })
+
+  test('or that was removed: who waited for it goes on at once', () => {
+    stage.put(web(), 1)
+    stage.settle()
+    stage.drain('h3')
+    stage.settle()
+    losesTheStore('h3')
+    stage.put(web({ replicas: 2 }), 1)
+    stage.settle()
+    expect(stage.running()).toHaveLength(6)
+    stage.world.apply({ kind: 'host', host: 'h3' as HostId, seen: undefined }, stage.now)
+    stage.settle()
+    expect(stage.running()).toHaveLength(2)
+  })
+})
+
+const becomesUnreadable = (host: string) =>
+  stage.world.apply({ kind: 'host', host: host as HostId, seen: 'unreadable' }, stage.now)
+
+describe('a host whose record cannot be read', () => {
+  const endpoints = () =>
+    stage.world.services
+      .get(service)
+      ?.route?.value.backings.find(b => b.share > 0)
+      ?.endpoints.map(e => e.address)
+      .sort()
+
+  test('keeps what runs there and its traffic, and takes nothing new', () => {
+    stage.put(web({ replicas: 3 }), 1)
+    stage.settle()
+    const before = endpoints()
+    becomesUnreadable('h3')
+    expect(stage.settle()).toEqual([])
+    stage.put(web({ replicas: 6 }), 1)
+    stage.settle()
+    expect(Object.entries(perHost()).find(([host]) => host === 'h3')).toEqual(['h3', 1])
+    expect(endpoints()).toEqual(expect.arrayContaining(before ?? []))
+    stage.addHost('h3')
+    stage.drain('h1')
+    stage.settle()
+    expect(perHost()).toEqual({ h2: 3, h3: 3 })
+  })
+
+  test('nor does a stop count as done there that it has not confirmed', () => {
+    stage.put(web({ replicas: 3 }), 1)
+    stage.settle()
+    stage.lose('h3')
+    stage.settle()
+    becomesUnreadable('h3')
+    stage.settle()
+    expect(stage.world.hosts.get('h3' as HostId)?.placements.size).toBe(1)
+    stage.world.apply({ kind: 'host', host: 'h3' as HostId, seen: undefined }, stage.now)
+    stage.settle()
+    expect(stage.world.hosts.get('h3' as HostId)?.placements.size ?? 0).toBe(0)
+  })
+
+  test('also where this leader never could read it', () => {
+    stage.put(web({ replicas: 3 }), 1)
+    stage.settle()
+    const before = endpoints()
+    for (const seen of [undefined, 'unreadable'] as const)
+      stage.world.apply({ kind: 'host', host: 'h3' as HostId, seen }, stage.now)
+    stage.put(web({ replicas: 4 }), 1)
+    stage.settle()
+    expect(perHost()).toMatchObject({ h3: 1 })
+    expect(endpoints()).toEqual(expect.arrayContaining(before ?? []))
+  })
+})
+
+const odd = fc.constantFrom('well', 'unreadable', 'cut-off', 'lost', 'removed')
+const step = fc.oneof(
+  fc.record({ host: fc.constantFrom('h2', 'h3', 'h4'), becomes: odd }),
+  fc.record({ deploys: fc.boolean(), replicas: fc.integer({ min: 0, max: 6 }) }),
+  fc.record({ waitMs: fc.constantFrom(0, 30_000, 700_000) }),
+)
+
+test('whatever becomes of the other hosts, for ever: what is asked stands where it can be heard, and nothing else does', () => {
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 3, maxLength: 30 }), steps => {
+      stage = new Stage()
+      for (const host of ['h1', 'h2', 'h3', 'h4']) stage.addHost(host)
+      const state = new Map<string, string>()
+      let [generation, replicas] = [0, 0]
+      const put = () =>
+        stage.put(web({ image: `app:${generation}`, replicas, rollout: { keepWarm: '1m' } }), generation)
+      for (const it of steps) {
+        if ('host' in it) {
+          if (['removed', 'unreadable'].includes(state.get(it.host) ?? '')) stage.addHost(it.host)
+          if (it.becomes === 'well') stage.comeBack(it.host)
+          else if (it.becomes === 'unreadable') {
+            stage.comeBack(it.host)
+            becomesUnreadable(it.host)
+          } else if (it.becomes === 'cut-off') {
+            losesTheStore(it.host)
+            stage.world.judge(it.host as HostId, 'cut-off')
+          } else {
+            stage.lose(it.host)
+            if (it.becomes === 'removed')
+              stage.world.apply({ kind: 'host', host: it.host as HostId, seen: undefined }, stage.now)
+          }
+          state.set(it.host, it.becomes)
+        } else if ('replicas' in it) {
+          if (it.deploys || generation === 0) generation++
+          replicas = it.replicas
+          put()
+        } else {
+          stage.advance(it.waitMs)
+          stage.step()
+        }
+      }
+      if (generation === 0) return
+      for (let i = 0; i < 4; i++) {
+        stage.settle()
+        stage.advance(700_000)
+      }
+      expect(rolloutPhase()).toEqual({ phase: 'settled', live: generation })
+      const deaf = [...state].filter(([, is]) => is === 'lost' || is === 'removed').map(([host]) => host)
+      const running = stage.running().filter(line => !deaf.includes(line.split('@')[1] ?? ''))
+      expect(running).toHaveLength(replicas)
+      expect(running.every(line => line.startsWith(`web/${generation}/`))).toBe(true)
+    }),
+    { numRuns: 150 },
+  )
+})
