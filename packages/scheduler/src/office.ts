@@ -136,9 +136,11 @@ export class Office {
       for (const { tag, outcome } of await commitAll(store, some, {
         always: [this.#term.guard],
         inFlight: 16,
-      }))
-        if (outcome.kind === 'committed') this.#mustSeeAlso(outcome.revision)
-        else if (outcome.kind !== 'stale' || !refused.has(tag)) refused.set(tag, outcome)
+      })) {
+        this.#noteWritten(outcome)
+        if (outcome.kind !== 'committed' && (outcome.kind !== 'stale' || !refused.has(tag)))
+          refused.set(tag, outcome)
+      }
       this.#term.progress()
     }
     for (const { service } of planned.services) this.#note(service, refused.get(service))
@@ -146,10 +148,12 @@ export class Office {
       log.debug({ since, groups: groups.length, ms: elapsed(began, clock.now()) }, 'planned')
   }
 
-  #mustSeeAlso(revision: Revision): void {
+  #noteWritten(outcome: CommitOutcome): void {
     const newest = this.#mustSee
-    if (newest === undefined || (newest !== 'unknown' && compareRevisions(revision, newest) > 0))
-      this.#mustSee = revision
+    if (outcome.kind === 'unknown') this.#mustSee = 'unknown'
+    if (outcome.kind !== 'committed' || newest === 'unknown') return
+    if (newest === undefined || compareRevisions(outcome.revision, newest) > 0)
+      this.#mustSee = outcome.revision
   }
 
   /** What became of a service's plan; nothing was refused where all of it is committed. */
@@ -161,7 +165,6 @@ export class Office {
       return
     }
     log.info({ service, outcome: refused }, 'a plan was not committed and is made again')
-    if (refused.kind === 'unknown') this.#mustSee = 'unknown'
     if (refused.kind === 'stale') void events.check()
     if (refused.kind === 'too-large') this.#herald.tellTooLarge(service)
     // What was planned from is simply older than what stands: try at once. Anything else needs time to pass.
