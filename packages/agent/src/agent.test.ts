@@ -403,6 +403,27 @@ describe('an agent', () => {
     expect((await bench.report(instance))?.restarts).toBe(1)
   })
 
+  test('lets a container live whose own health check has no verdict yet', async () => {
+    bench = new Bench()
+    await bench.open()
+    await bench.write(...bench.service(uid, { health: { liveness: { docker: true } } }))
+    const image = { content: 'checked', behaves: () => bench.behaviour }
+    const health = { healthcheck: { test: ['CMD', 'check'], intervalMs: 30_000 }, exposedPorts: [] }
+    const digest = bench.docker.registry.push('checked:1', { ...image, health })
+    await bench.start()
+    const instance = await bench.place(0, { image: `checked@${digest}` })
+    await bench.untilState(instance, 'ready', 40_000)
+    await bench.clock.advance(60_000)
+    expect(await bench.report(instance)).toMatchObject({ state: 'ready', attempt: 1, restarts: 0 })
+    // Its verdict counts once there is one: the third check in a row that failed.
+    bench.behaviour = { exec: () => ({ exitCode: 1, output: 'no' }) }
+    bench.docker.crash(bench.idOfRunning(), 1)
+    await bench.clock.advance(89_000)
+    expect(await bench.report(instance)).toMatchObject({ state: 'unready', restarts: 1 })
+    await bench.clock.advance(30_000)
+    expect(await bench.report(instance)).toMatchObject({ restarts: 2 })
+  })
+
   test('does not send traffic to what is never ready', async () => {
     await begin()
     bench.network.answers(20_000, { kind: 'failed', why: 'connection refused' })

@@ -140,7 +140,7 @@ class Agent {
     this.#instances = new Instances({
       host: config,
       engine,
-      asker: { engine, network, address: config.advertise },
+      asker: { engine, network, clock, address: config.advertise },
       clock,
       log,
       containers: this.#containers,

@@ -1,18 +1,21 @@
 /** Asks one question of one container; whatever goes wrong is an answer. */
 import type { ProbeAnswer } from '@boxcar/core/health/probe-state'
+import type { Clock } from '@boxcar/core/model/clock'
 import type { ContainerId, Engine } from '../engine/engine.ts'
 import type { Network, NetworkAnswer } from './network.ts'
 import type { Question } from './plan.ts'
+import { watchStandstill } from './standstill.ts'
 
 export interface Asker {
   readonly engine: Engine
   readonly network: Network
+  readonly clock: Clock
   /** At which the instance's host ports are bound. */
   readonly address: string
 }
 
 export async function ask(
-  { engine, network, address }: Asker,
+  { engine, network, clock, address }: Asker,
   container: ContainerId,
   question: Question,
   signal: AbortSignal,
@@ -25,10 +28,14 @@ export async function ask(
     case 'http':
       return judged(question, await network.http({ address, ...question }))
     case 'exec': {
-      const outcome = await engine.exec(container, question.argv, { timeoutMs: question.timeoutMs, signal })
+      const { argv, timeoutMs } = question
+      const standstill = watchStandstill(clock)
+      const outcome = await engine.exec(container, argv, { timeoutMs, signal }).finally(standstill.end)
       if (outcome.kind === 'not-running') return failed(outcome.reason)
       if (outcome.kind === 'timed-out')
-        return failed(`no end within ${question.timeoutMs} ms: ${outcome.output}`)
+        return standstill.spoils(timeoutMs)
+          ? undecided
+          : failed(`no end within ${timeoutMs} ms: ${outcome.output}`)
       return outcome.exitCode === 0
         ? { kind: 'passed' }
         : failed(`exit status ${outcome.exitCode}: ${outcome.output}`)
@@ -37,6 +44,8 @@ export async function ask(
       const health = (await engine.inspect(container, signal))?.health
       if (health === undefined) return failed('the container has no health check')
       if (health.status === 'healthy') return { kind: 'passed' }
+      // Its first check may be half a minute away.
+      if (health.status === 'starting') return undecided
       const last =
         health.last === undefined ? '' : `: exit status ${health.last.exitCode}: ${health.last.output}`
       return failed(`${health.status}${last}`)
@@ -50,6 +59,8 @@ function judged(question: Extract<Question, { kind: 'tcp' | 'http' }>, answer: N
   switch (answer.kind) {
     case 'failed':
       return failed(`${what}: ${answer.why}`)
+    case 'unheard':
+      return undecided
     case 'connected':
       return { kind: 'passed' }
     case 'answered': {
@@ -60,4 +71,5 @@ function judged(question: Extract<Question, { kind: 'tcp' | 'http' }>, answer: N
   }
 }
 
+const undecided: ProbeAnswer = { kind: 'undecided' }
 const failed = (output: string): ProbeAnswer => ({ kind: 'failed', output: output.trim().slice(0, 1024) })

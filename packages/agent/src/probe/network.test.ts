@@ -1,5 +1,7 @@
+import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server } from 'node:net'
+import { Worker } from 'node:worker_threads'
 import { systemClock } from '@boxcar/store/system'
 import { afterEach, describe, expect, test } from 'vitest'
 import { openNetwork } from './network.ts'
@@ -67,5 +69,32 @@ describe('asking over the network', () => {
       kind: 'failed',
       why: 'no answer within 300 ms',
     })
+  })
+
+  // Whoever answers is a thread of its own: it goes on while this one stands still.
+  test.each([
+    ['an answer that came meanwhile is heard', 50, 'answered'],
+    ['silence proves nothing', 60_000, 'unheard'],
+  ])('http: after a standstill of the asker %s', async (_, answersInMs, kind) => {
+    const server = new Worker(
+      `const { parentPort } = require('node:worker_threads')
+      const server = require('node:http').createServer((_, response) => {
+        parentPort.postMessage('asked')
+        setTimeout(() => response.end('ok'), ${answersInMs})
+      })
+      server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port))`,
+      { eval: true },
+    )
+    try {
+      const [port] = await once(server, 'message')
+      const asked = once(server, 'message')
+      const target = { address: '127.0.0.1', port, timeoutMs: 300 }
+      const answer = network.http({ ...target, path: '/', headers: {} })
+      await asked
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400)
+      expect((await answer).kind).toBe(kind)
+    } finally {
+      await server.terminate()
+    }
   })
 })

@@ -1,13 +1,17 @@
 /** Asking an instance over the network: one connection a question, nothing kept open, no redirect followed. */
 import { request } from 'node:http'
 import { connect } from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '@boxcar/core/model/clock'
+import { watchStandstill } from './standstill.ts'
 
 export type NetworkAnswer =
   | { readonly kind: 'connected' }
   /** `body`: the first KiB of it. */
   | { readonly kind: 'answered'; readonly status: number; readonly body: string }
   | { readonly kind: 'failed'; readonly why: string }
+  /** The time was over, and this process had hardly run meanwhile. */
+  | { readonly kind: 'unheard' }
 
 export interface HttpQuestion {
   readonly address: string
@@ -82,18 +86,26 @@ function within(
 ): Promise<NetworkAnswer> {
   return new Promise(resolve => {
     const over = new AbortController()
+    const standstill = watchStandstill(clock)
     let state: 'open' | 'answered' = 'open'
     const end = (answer: NetworkAnswer) => {
       if (state === 'answered') return
       state = 'answered'
       over.abort()
+      standstill.end()
       resolve(answer)
       giveUp()
     }
     const giveUp = begin(end)
-    void clock
-      .sleep(timeoutMs, over.signal)
-      .then(() => end({ kind: 'failed', why: `no answer within ${timeoutMs} ms` }))
+    const wait = async () => {
+      await clock.sleep(timeoutMs, over.signal)
+      // Timers come before sockets: after a pause of ours the answer may have been waiting to be read.
+      for (let turn = 0; turn < 2 && !over.signal.aborted; turn += 1) await nextTurn()
+      if (over.signal.aborted) return
+      const isUnheard = standstill.spoils(timeoutMs)
+      end(isUnheard ? { kind: 'unheard' } : { kind: 'failed', why: `no answer within ${timeoutMs} ms` })
+    }
+    void wait()
   })
 }
 

@@ -78,26 +78,21 @@ export class Watch {
     const question = probing.questions[kind]
     if (question === undefined) return
     this.#asking.add(kind)
-    let answer: ProbeAnswer | undefined
+    let answer: ProbeAnswer
     try {
       answer = await ask(question, this.#stop.signal)
     } catch {
-      // The engine could not be asked: that tells nothing of the container, unless it goes on.
-      answer = undefined
+      // The engine could not be asked: that tells nothing of the container.
+      answer = { kind: 'undecided' }
     }
     this.#asking.delete(kind)
     if (this.#stop.signal.aborted) return
     const before = this.#state
-    this.#state =
-      answer === undefined
-        ? { ...before, dueAt: { ...before.dueAt, [kind]: (clock.now() + unansweredMs) as Instant } }
-        : heardProbe(before, probing.plan, kind, answer, clock.now())
+    this.#state = heardProbe(before, probing.plan, kind, answer, clock.now())
     if (differs(before, this.#state)) onChange()
     this.#bell.ring()
   }
 }
-
-const unansweredMs = 1000
 
 const differs = (a: ProbeState, b: ProbeState): boolean =>
   a.ready !== b.ready ||

@@ -17,7 +17,7 @@ const both: ProbePlan = { startup: undefined, readiness: timing(2000, 2), livene
 /** Runs probes against a container whose answers are told by time; gives what happened, and when. */
 function run(
   plan: ProbePlan,
-  answers: (kind: ProbeKind, at: number) => 'passed' | 'failed',
+  answers: (kind: ProbeKind, at: number) => 'passed' | 'failed' | 'undecided',
   untilMs: number,
   was: 'new' | 'ready' = 'new',
 ) {
@@ -34,7 +34,7 @@ function run(
         state,
         plan,
         kind,
-        kindly === 'passed' ? { kind: 'passed' } : { kind: 'failed', output: `${kind} no` },
+        kindly === 'failed' ? { kind: 'failed', output: `${kind} no` } : { kind: kindly },
         now,
       )
       if (before.ready !== state.ready) seen.push(`${now} ${state.ready ? 'ready' : 'unready'}`)
@@ -137,6 +137,26 @@ describe('the probes of a run', () => {
     )
     expect(dueProbes(state, 500 as Instant)).toEqual([])
     expect(dueProbes(pokeProbe(state, 'readiness', 500 as Instant), 500 as Instant)).toEqual(['readiness'])
+  })
+
+  test('what is undecided moves nothing, whichever probe is asked, and is asked again within a second', () => {
+    const plan = { ...both, startup: timing(1000, 3) }
+    const undecided = run(plan, () => 'undecided', 60_000)
+    expect(undecided.seen).toEqual(['0 unready'])
+    expect(undecided.asked.startup.slice(0, 3)).toEqual([0, 1000, 2000])
+    const later = run(both, (_, at) => (at < 30_000 ? 'undecided' : 'passed'), 40_000)
+    expect(later.seen).toEqual(['0 unready', '30000 ready'])
+    expect(run(both, () => 'undecided', 60_000, 'ready').seen).toEqual(['0 ready'])
+  })
+
+  test('what is undecided between two failures neither counts nor forgives', () => {
+    const { seen } = run(
+      { ...both, liveness: undefined },
+      (_, at) => (at < 4000 ? 'passed' : at < 5000 || at >= 8000 ? 'failed' : 'undecided'),
+      20_000,
+      'ready',
+    )
+    expect(seen).toEqual(['0 ready', '8000 unready'])
   })
 
   test('what keeps it from being ready explains it before what might end it', () => {

@@ -23,7 +23,11 @@ export interface ProbePlan {
   readonly liveness: ProbeTiming | undefined
 }
 
-export type ProbeAnswer = { readonly kind: 'passed' } | { readonly kind: 'failed'; readonly output: string }
+export type ProbeAnswer =
+  | { readonly kind: 'passed' }
+  | { readonly kind: 'failed'; readonly output: string }
+  /** Nothing was learnt: the engine has no verdict yet, or whoever asked could not hear. Everything stays as it was. */
+  | { readonly kind: 'undecided' }
 
 export interface ProbeFailure {
   readonly kind: ProbeKind
@@ -118,15 +122,24 @@ export function heardProbe(
   if (state.ended !== undefined || state.dueAt[kind] === undefined) return state
   const timing = timingOf(plan, kind)
   if (timing === undefined) return state
+  if (answer.kind === 'undecided') {
+    const soon = after(now, Math.min(timing.every, undecidedMs))
+    return { ...state, dueAt: { ...state.dueAt, [kind]: soon } }
+  }
   const counted = count(state, kind, answer)
   const judged = judge(counted, plan, kind, timing, answer, now)
   return { ...judged, dueAt: { ...judged.dueAt, [kind]: nextOf(judged, kind, timing, now) } }
 }
 
+/** What told nothing is asked again so soon, or as its spec says where that is sooner. */
+const undecidedMs = 1000
+
+type Verdict = Exclude<ProbeAnswer, { readonly kind: 'undecided' }>
+
 const timingOf = (plan: ProbePlan, kind: ProbeKind): ProbeTiming | undefined =>
   kind === 'readiness' ? (plan.readiness === 'started' ? undefined : plan.readiness) : plan[kind]
 
-function count(state: ProbeState, kind: ProbeKind, answer: ProbeAnswer): ProbeState {
+function count(state: ProbeState, kind: ProbeKind, answer: Verdict): ProbeState {
   const passed = answer.kind === 'passed'
   const { [kind]: _, ...others } = state.failing
   return {
@@ -142,7 +155,7 @@ function judge(
   plan: ProbePlan,
   kind: ProbeKind,
   timing: ProbeTiming,
-  answer: ProbeAnswer,
+  answer: Verdict,
   now: Instant,
 ): ProbeState {
   const passed = answer.kind === 'passed'
