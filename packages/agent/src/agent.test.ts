@@ -338,6 +338,55 @@ describe('an agent', () => {
     expect(report?.attempt).toBeGreaterThanOrEqual(5)
   })
 
+  test('waits no less for what keeps failing when it is restarted itself', async () => {
+    await begin()
+    bench.behaviour = { ends: { afterMs: 50, exitCode: 3 } }
+    const instance = await bench.place(0)
+    await bench.clock.advance(20_000)
+    const attempts = async () => (await bench.report(instance))?.attempt ?? 0
+    const before = await attempts()
+    for (let restart = 0; restart < 10; restart++) {
+      await bench.stop()
+      await bench.start()
+      await bench.clock.advance(6000)
+    }
+    expect((await attempts()) - before).toBeLessThanOrEqual(1)
+    // Each end was looked into once.
+    expect(bench.told.filter(kind => kind === 'instance-ended')).toHaveLength(await attempts())
+  })
+
+  test('forgives what failed before a long run, though it saw only the end of it itself', async () => {
+    await begin()
+    bench.behaviour = { ends: { afterMs: 50, exitCode: 3 } }
+    const instance = await bench.place(0)
+    await bench.clock.advance(15_000)
+    bench.behaviour = {}
+    await bench.untilState(instance, 'ready', 60_000)
+    await bench.clock.advance(280_000)
+    await bench.stop()
+    await bench.start()
+    await bench.clock.advance(30_000)
+    bench.docker.crash(bench.idOfRunning(), 1)
+    await bench.clock.advance(2000)
+    expect(await bench.report(instance)).toMatchObject({ state: 'ready', exit: { code: 1 } })
+  })
+
+  test('ends its probing with itself, also of what is just being started', async () => {
+    await begin()
+    await bench.place(0)
+    await bench.clock.advance(60)
+    let asked = 0
+    const answer = bench.network.tcp.bind(bench.network)
+    bench.network.tcp = question => {
+      asked += 1
+      return answer(question)
+    }
+    await bench.stop()
+    await bench.clock.advance(60_000)
+    expect(asked).toBe(0)
+    expect(bench.running()).toHaveLength(1)
+  })
+
   test('stops as ordered, confirms, and forgets once the leader took the placement away', async () => {
     await begin()
     bench.behaviour = { onSignal: () => ({ inMs: 2000, exitCode: 0 }) }
@@ -609,6 +658,53 @@ describe('an agent', () => {
     expect(await bench.report(instance)).toMatchObject({ state: 'ready', uid: 'uid-2' })
     expect(bench.idOfRunning()).not.toBe(before)
     expect(bench.running()).toHaveLength(1)
+  })
+
+  test.each(['runs on', 'is restarted'] as const)(
+    'knows nothing of a recreated service by its earlier placement, where the agent %s',
+    async how => {
+      await begin()
+      bench.behaviour = {
+        ends: { afterMs: 50, exitCode: 3 },
+        writes: [{ afterMs: 10, stream: 'stderr', line: 'of the earlier one' }],
+      }
+      const instance = await bench.place(0)
+      await bench.clock.advance(45_000)
+      await bench.place(0, { desired: 'stop', because: 'deleted' })
+      await bench.untilState(instance, 'stopped')
+      await bench.clock.advance(1000)
+      if (how === 'is restarted') await bench.stop()
+      else bench.store.faults.holdWatches()
+      const id = { host, instance }
+      await bench.write(remove(placements, id), remove(reports, id))
+      await bench.write(...bench.service('uid-2'))
+      bench.behaviour = {}
+      await bench.place(0, { uid: 'uid-2' })
+      if (how === 'is restarted') await bench.start()
+      else bench.store.faults.releaseWatches()
+      expect(await bench.untilState(instance, 'ready')).toBeLessThan(1000)
+      const report = await bench.report(instance)
+      expect(report).toMatchObject({ uid: 'uid-2', attempt: 1, restarts: 0 })
+      expect(report).not.toHaveProperty('exit')
+      expect(report).not.toHaveProperty('lastLog')
+    },
+  )
+
+  test('a run that goes on under another placement stays ready', async () => {
+    await begin()
+    const instance = await bench.place(0)
+    await bench.untilState(instance, 'ready')
+    await bench.clock.advance(2000)
+    const before = bench.idOfRunning()
+    bench.store.faults.holdWatches()
+    await bench.write(remove(placements, { host, instance }))
+    await bench.place(0)
+    bench.store.faults.releaseWatches()
+    const { created } = (await bench.leader.get(placements, { host, instance })) ?? {}
+    await bench.clock.advance(2000)
+    expect(bench.idOfRunning()).toBe(before)
+    expect(await bench.report(instance)).toMatchObject({ state: 'ready', placement: created })
+    expect(bench.states.get(`reports/${host}/${instance}`)).toEqual(['starting', 'ready', 'ready'])
   })
 
   test('starts everything again after its engine was restarted', async () => {

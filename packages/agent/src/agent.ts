@@ -162,7 +162,8 @@ class Agent {
     if (saved !== 'foreign') {
       await this.#templates.load()
       await this.#routedPorts.load()
-      for (const report of await this.#reporter.load()) this.#instances.remember(report)
+      for (const { report, ...strikes } of await this.#reporter.load())
+        this.#instances.remember(report, strikes)
     }
     // First of all, since it also keeps out a second agent of this host.
     this.#server = await this.#listen()

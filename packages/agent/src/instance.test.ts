@@ -42,7 +42,7 @@ const earlier: Report = {
 }
 
 test('what was reported before is believed also where the order was heard first', () => {
-  const instance = new Instance(id, undefined)
+  const instance = new Instance(id)
   const say = () => instance.report(order, undefined, 100 as Instant, 200 as WallTime)
   expect(say()).toMatchObject({ state: 'starting', attempt: 0 })
   expect(instance.isBlank).toBe(true)
@@ -53,7 +53,7 @@ test('what was reported before is believed also where the order was heard first'
 })
 
 test('what was begun here is known better than what was reported before', () => {
-  const instance = new Instance(id, undefined)
+  const instance = new Instance(id)
   instance.begins(1)
   expect(instance.isBlank).toBe(false)
 })

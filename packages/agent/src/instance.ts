@@ -3,11 +3,22 @@
 import { standingFailure } from '@boxcar/core/health/probe-state'
 import { type Backoff, strike } from '@boxcar/core/instance/backoff'
 import type { Action, Memory, SeenContainer } from '@boxcar/core/instance/converge'
-import { after, elapsed, type Instant, type WallTime } from '@boxcar/core/model/clock'
+import { after, type Instant, type WallTime } from '@boxcar/core/model/clock'
 import type { InstanceId } from '@boxcar/core/model/ids'
 import type { InstanceState, Report } from '@boxcar/core/model/report'
 import type { Watch } from './probe/watch.ts'
 import type { PlacedOrder } from './state/orders.ts'
+
+/** Which placement of which service a memory is of. */
+export type Of = Pick<PlacedOrder, 'uid' | 'placement'>
+
+/** What a next run of the agent has to know besides the report. */
+export interface Strikes {
+  /** Failures in a row. */
+  readonly streak: number
+  /** The container whose end was looked into last. */
+  readonly examined?: string | undefined
+}
 
 /** One action under way. */
 export interface Doing {
@@ -17,6 +28,8 @@ export interface Doing {
 
 export class Instance {
   readonly id: InstanceId
+  /** Whose memory this is; nothing before its first order or report. */
+  of: Of | undefined
   doing: Doing | undefined
   /** How far a start got. */
   starting: 'pulling' | 'starting' = 'starting'
@@ -43,9 +56,8 @@ export class Instance {
   #ended: string | undefined
   #reported: Report | undefined
 
-  constructor(id: InstanceId, earlier: Report | undefined) {
+  constructor(id: InstanceId) {
     this.id = id
-    if (earlier !== undefined) this.remember(earlier)
   }
 
   /** Whether nothing is known of it yet but that it is ordered. */
@@ -54,7 +66,10 @@ export class Instance {
   }
 
   /** What an earlier agent knew of it. */
-  remember(earlier: Report): void {
+  remember(earlier: Report, { streak, examined }: Strikes = noStrikes): void {
+    this.of = { uid: earlier.uid, placement: earlier.placement ?? '' }
+    this.#streak = streak
+    this.examined = examined
     this.#earlier = earlier
     this.#reported = earlier
     this.attempt = earlier.attempt
@@ -62,6 +77,31 @@ export class Instance {
     this.exit = earlier.exit
     this.lastLog = earlier.lastLog
     this.reason = earlier.reason
+  }
+
+  /**
+   * The same instance under another placement. Attempts, ends and back-off were the earlier one's; all that counts is the run
+   * that goes on, if one does, and that an end was not of this placement.
+   */
+  under(
+    order: Of,
+    found: { readonly goesOn: string | undefined; readonly ended: string | undefined },
+  ): Instance {
+    const next = new Instance(this.id)
+    next.of = { uid: order.uid, placement: order.placement }
+    next.examined = found.ended
+    if (found.goesOn !== undefined) {
+      if (this.watch?.container === found.goesOn) next.watch = this.watch
+      if (this.#earlier?.container === found.goesOn) next.#earlier = this.#earlier
+      next.attempt = this.attempt
+    }
+    if (next.watch === undefined) this.watch?.stop()
+    return next
+  }
+
+  /** To be kept beside its report. */
+  get strikes(): Strikes {
+    return { streak: this.#streak, examined: this.examined }
   }
 
   get memory(): Memory {
@@ -95,9 +135,8 @@ export class Instance {
     this.#earlier = undefined
   }
 
-  /** A run ended or could not begin: back-off. */
-  failed(reason: string, backoff: Backoff, now: Instant): void {
-    const ranMs = this.watch === undefined ? 0 : elapsed(this.watch.began, now)
+  /** A run of `ranMs` ended, or could not begin (0): back-off. */
+  failed(reason: string, ranMs: number, backoff: Backoff, now: Instant): void {
     const { streak, notBefore } = strike(this.#streak, ranMs, backoff, now)
     this.#streak = streak
     this.notBefore = notBefore
@@ -217,6 +256,7 @@ export class Instance {
   }
 }
 
+const noStrikes: Strikes = { streak: 0 }
 /** Fewer are hiccups. */
 const hindrancesToTell = 3
 const hinderedMs = 1000

@@ -1,4 +1,6 @@
 /** The instances of this host: what the loop looks at, what it has done, and what is reported of it. */
+
+import { delayBefore } from '@boxcar/core/instance/backoff'
 import {
   type Action,
   countUnasked,
@@ -6,11 +8,11 @@ import {
   type Memory,
   type SeenContainer,
 } from '@boxcar/core/instance/converge'
-import type { Instant } from '@boxcar/core/model/clock'
+import { after, type Instant } from '@boxcar/core/model/clock'
 import type { InstanceId } from '@boxcar/core/model/ids'
 import type { Report } from '@boxcar/core/model/report'
 import { type ContainerId, EngineUnavailable, isContainerId } from './engine/engine.ts'
-import { Instance } from './instance.ts'
+import { Instance, type Strikes } from './instance.ts'
 import type { Reporter } from './reporter.ts'
 import type { Orders, PlacedOrder } from './state/orders.ts'
 import { TemplateMissing } from './state/templates.ts'
@@ -32,11 +34,17 @@ export class Instances {
     this.#options = options
   }
 
-  /** What an earlier run knew of an instance; this one may know it already. */
-  remember(report: Report): void {
-    const known = this.#instances.get(report.instance)
-    if (known === undefined) this.#instances.set(report.instance, new Instance(report.instance, report))
-    else if (known.isBlank && known.doing?.kind !== 'start') known.remember(report)
+  /** What an earlier run knew of an instance; this one may know it already, or another placement of it. */
+  remember(report: Report, strikes?: Strikes): void {
+    const { orders, templates, clock } = this.#options
+    const order = orders.orders.get(report.instance)
+    if (order !== undefined && (order.uid !== report.uid || order.placement !== report.placement)) return
+    const instance = this.#of(report.instance)
+    if (!instance.isBlank || instance.doing?.kind === 'start') return
+    instance.remember(report, strikes)
+    // The moment was on the clock of that run; what is left of the wait is not known.
+    if (order !== undefined && report.state === 'backoff' && instance.streak > 0)
+      instance.notBefore = after(clock.now(), delayBefore(instance.streak, templates.backoffOf(order)))
   }
 
   /** The container of an instance that runs, or ran last. */
@@ -55,6 +63,7 @@ export class Instances {
   look(): Look {
     const { orders, containers, clock } = this.#options
     const now = clock.now()
+    for (const order of orders.orders.values()) this.#under(order)
     const memories = new Map<InstanceId, Memory>()
     for (const [id, instance] of this.#instances) memories.set(id, instance.memory)
     const seen = {
@@ -101,8 +110,8 @@ export class Instances {
           work.examine(context, instance, ordered, idOf(action.container)),
         )
       case 'adopt':
-        return this.#beginOrdered(action, order, (context, instance, ordered) =>
-          work.adopt(context, instance, ordered, idOf(action.container)),
+        return this.#beginOrdered(action, order, (context, instance, ordered, signal) =>
+          work.adopt(context, instance, ordered, idOf(action.container), signal),
         )
       case 'start':
         return this.#beginOrdered(action, order, (context, instance, ordered, signal) =>
@@ -116,9 +125,10 @@ export class Instances {
     const { orders, containers, clock, reporter } = this.#options
     const known = containers.all() === undefined ? undefined : this.#byInstance()
     for (const order of orders.orders.values()) {
-      const instance = this.#of(order.instance)
+      const instance = this.#under(order)
+      if (instance === undefined) continue
       const own = known === undefined ? undefined : (known.get(order.instance) ?? [])
-      reporter.want(instance.report(order, own, clock.now(), clock.wall()))
+      reporter.want(instance.report(order, own, clock.now(), clock.wall()), instance.strikes)
     }
   }
 
@@ -207,10 +217,31 @@ export class Instances {
     })
   }
 
+  /** The instance as this placement has it; nothing while something is done for an earlier one. */
+  #under(order: PlacedOrder): Instance | undefined {
+    const known = this.#of(order.instance)
+    known.of ??= { uid: order.uid, placement: order.placement }
+    const { uid, placement } = known.of
+    if (uid === order.uid && placement === order.placement) return known
+    if (known.doing !== undefined) {
+      if (known.doing.kind === 'start') known.doing.abort.abort()
+      return undefined
+    }
+    const ours = this.#containersOf(order.instance).filter(
+      container => container.uid === order.uid && container.print === order.print,
+    )
+    const instance = known.under(order, {
+      goesOn: ours.findLast(container => container.state === 'running')?.id,
+      ended: ours.findLast(container => container.state === 'ended')?.id,
+    })
+    this.#instances.set(order.instance, instance)
+    return instance
+  }
+
   #of(id: InstanceId): Instance {
     const known = this.#instances.get(id)
     if (known !== undefined) return known
-    const instance = new Instance(id, undefined)
+    const instance = new Instance(id)
     this.#instances.set(id, instance)
     return instance
   }

@@ -5,6 +5,9 @@
  * An agent that ends does not give its lease up. Whoever restarts or upgrades an agent takes less time than the lease lasts;
  * its containers and its proxy go on meanwhile, and the next run writes itself over the key before it is gone, so the leader
  * never sees the host leave. An agent that ends for good is missed one lease later, as it is when it dies.
+ *
+ * A write whose answer was lost may land at any later time: each names what it replaces, and after a lost answer the entry is
+ * read and written once more, whatever it says.
  */
 import type { Clock } from '@boxcar/core/model/clock'
 import type { HostRecord } from '@boxcar/core/model/host'
@@ -15,7 +18,14 @@ import { absent, put, remove, unchanged } from '@boxcar/store/collection'
 import { hosts, presences, routeAcks } from '@boxcar/store/keys'
 import { type KeptLease, keepLease } from '@boxcar/store/lease'
 import type { Log } from '@boxcar/store/log'
-import { type LeaseId, type Store, StoreUnavailable, type Write } from '@boxcar/store/store'
+import {
+  type Guard,
+  type LeaseId,
+  type Revision,
+  type Store,
+  StoreUnavailable,
+  type Write,
+} from '@boxcar/store/store'
 import { presenceTtlMs, StartError } from './config.ts'
 
 export interface RegistrationOptions {
@@ -37,8 +47,11 @@ export class Registration {
   #presentBy: LeaseId | undefined
   #record: HostRecord | undefined
   #writtenRecord: string | undefined
-  #ack: RouteAck | undefined
-  #writtenAck: { readonly lease: LeaseId; readonly json: string } | undefined
+  #ack: RouteAck | 'none yet' | 'withdrawn' = 'none yet'
+  /** The acknowledgement as it stands in the store; nothing where that is to be read. */
+  #standing: StandingAck | undefined
+  /** Whose writes may still land. */
+  readonly #doubtful = { record: false, ack: false }
 
   constructor(options: RegistrationOptions) {
     this.#options = options
@@ -59,9 +72,9 @@ export class Registration {
     this.#bell.ring()
   }
 
-  /** Nothing withdraws it. */
+  /** Nothing withdraws it, also one that an earlier run wrote. */
   setAck(ack: RouteAck | undefined): void {
-    this.#ack = ack
+    this.#ack = ack ?? 'withdrawn'
     this.#bell.ring()
   }
 
@@ -123,7 +136,10 @@ export class Registration {
       writes: [put(presences, host, { since: clock.wall(), token }, lease), ...record.writes],
     })
     if (outcome.kind !== 'committed') throw new Error(`presence was not written: ${outcome.kind}`)
-    record.done()
+    record.done(outcome.revision)
+    // What stood by an earlier lease is gone or goes with it, and nothing by it lands any more.
+    this.#standing = undefined
+    this.#doubtful.ack = false
     this.#presentBy = lease
     this.#bell.ring()
   }
@@ -132,33 +148,46 @@ export class Registration {
     const { clock } = this.#options
     while (!signal.aborted) {
       const rings = this.#bell.rings
-      if (await this.#write()) await this.#bell.within(clock, idleMs, signal, rings)
-      else await clock.sleep(retryMs, signal)
+      const outcome = await this.#write()
+      if (outcome === 'waits') await clock.sleep(retryMs, signal)
+      else await this.#bell.within(clock, outcome === 'done' ? idleMs : lookMs, signal, rings)
     }
   }
 
-  /** Whether the store says what it should; what was perhaps written is written again. */
-  async #write(): Promise<boolean> {
+  /** done: the store says what it should. in-doubt: for now. waits: not yet. */
+  async #write(): Promise<'done' | 'in-doubt' | 'waits'> {
     const { store, host } = this.#options
     const lease = this.#presentBy
-    if (lease === undefined) return true
+    if (lease === undefined) return 'done'
     try {
       const record = await this.#recordWrite()
-      const ack = this.#ackWrite(lease)
+      const ack = await this.#ackWrite(lease)
       const writes = [...record.writes, ...ack.writes]
-      if (writes.length === 0) return true
-      const outcome = await store.commit({ guards: [], writes })
+      if (writes.length === 0) return this.#isInDoubt() ? 'in-doubt' : 'done'
+      const outcome = await store.commit({ guards: [...record.guards, ...ack.guards], writes })
       if (outcome.kind === 'committed') {
-        record.done()
-        ack.done()
-        return true
+        record.done(outcome.revision)
+        ack.done(outcome.revision)
+        return this.#isInDoubt() ? 'in-doubt' : 'done'
       }
+      if (outcome.kind === 'unknown') {
+        this.#doubtful.record ||= record.writes.length > 0
+        this.#doubtful.ack ||= ack.writes.some(write => write.kind === 'put')
+      }
+      this.#standing = undefined
       this.#options.log.warn({ host, outcome: outcome.kind }, 'the host record was not written; trying again')
-      return false
+      return 'waits'
     } catch (error) {
-      if (error instanceof StoreUnavailable) return false
+      if (error instanceof StoreUnavailable) return 'waits'
       throw error
     }
+  }
+
+  /** An acknowledgement may land behind its withdrawal, as there is nothing to guard the absence of. */
+  #isInDoubt(): boolean {
+    if (this.#ack !== 'withdrawn' || !this.#doubtful.ack) return false
+    this.#standing = undefined
+    return true
   }
 
   async #recordWrite(): Promise<Pending> {
@@ -166,48 +195,68 @@ export class Registration {
     const record = this.#record
     if (record === undefined) return nothing
     const json = JSON.stringify(record)
-    if (json === this.#writtenRecord) return nothing
+    if (json === this.#writtenRecord && !this.#doubtful.record) return nothing
     // What a newer agent wrote besides is kept.
-    const stored = (await store.get(hosts, host))?.value
-    const value = { ...stored, ...record }
+    const stored = await store.get(hosts, host)
+    const value = { ...stored?.value, ...record }
     const done = () => {
       this.#writtenRecord = json
+      this.#doubtful.record = false
     }
-    if (stored !== undefined && JSON.stringify(stored) === JSON.stringify(value)) {
+    if (!this.#doubtful.record && JSON.stringify(stored?.value) === JSON.stringify(value)) {
       done()
       return nothing
     }
-    return { writes: [put(hosts, host, value)], done }
+    // One that cannot be read is overwritten as it is.
+    const guards = stored === undefined ? [] : [unchanged(hosts, host, stored.modified)]
+    return { guards, writes: [put(hosts, host, value)], done }
   }
 
-  #ackWrite(lease: LeaseId): Pending {
+  async #ackWrite(lease: LeaseId): Promise<Pending> {
     const { host } = this.#options
     const ack = this.#ack
-    if (ack === undefined) {
-      if (this.#writtenAck === undefined) return nothing
-      return {
-        writes: [remove(routeAcks, host)],
-        done: () => {
-          this.#writtenAck = undefined
-        },
+    if (ack === 'none yet') return nothing
+    const standing = this.#standing ?? (await this.#readAck())
+    this.#standing = standing
+    const guards = [
+      standing === 'none' ? absent(routeAcks, host) : unchanged(routeAcks, host, standing.modified),
+    ]
+    if (ack === 'withdrawn') {
+      if (standing === 'none') return nothing
+      const done = () => {
+        this.#standing = 'none'
       }
+      return { guards, writes: [remove(routeAcks, host)], done }
     }
     const json = JSON.stringify(ack)
-    if (this.#writtenAck?.lease === lease && this.#writtenAck.json === json) return nothing
-    return {
-      writes: [put(routeAcks, host, ack, lease)],
-      done: () => {
-        this.#writtenAck = { lease, json }
-      },
+    const isThere = standing !== 'none' && standing.lease === lease && standing.json === json
+    if (isThere && !this.#doubtful.ack) return nothing
+    const done = (modified: Revision) => {
+      this.#standing = { lease, json, modified }
+      this.#doubtful.ack = false
     }
+    return { guards, writes: [put(routeAcks, host, ack, lease)], done }
+  }
+
+  async #readAck(): Promise<StandingAck> {
+    const entry = await this.#options.store.get(routeAcks, this.#options.host)
+    if (entry === undefined) return 'none'
+    return { lease: entry.lease, json: JSON.stringify(entry.value), modified: entry.modified }
   }
 }
 
+type StandingAck =
+  | 'none'
+  | { readonly lease: LeaseId | undefined; readonly json: string; readonly modified: Revision }
+
 interface Pending {
+  readonly guards: readonly Guard[]
   readonly writes: readonly Write[]
-  readonly done: () => void
+  /** It is written, as of that revision. */
+  readonly done: (revision: Revision) => void
 }
 
-const nothing: Pending = { writes: [], done: () => {} }
+const nothing: Pending = { guards: [], writes: [], done: () => {} }
 const idleMs = 60_000
+const lookMs = 5000
 const retryMs = 250

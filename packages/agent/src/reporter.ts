@@ -1,19 +1,30 @@
 /**
  * Brings reports and events into the store: the changes of this host together, at most every 50 ms while there are any, and
- * nothing that says what is there already. While the store is away the newest waits. An agent is the only writer of its
- * host's reports, so nothing is guarded, and what was perhaps written is written again.
+ * nothing that says what is there already. While the store is away the newest waits.
+ *
+ * An agent is the only writer of its host's reports, and guards them against itself: a write whose answer was lost may land
+ * at any later time. So each write names what it replaces, and after a lost answer the store is read again and the reports
+ * concerned are written once more, whatever it says; what lands after that is refused.
  */
 import type { Clock, Instant } from '@boxcar/core/model/clock'
 import type { HostId, InstanceId } from '@boxcar/core/model/ids'
 import { byId } from '@boxcar/core/model/ids'
 import { type Report, report as reportSchema } from '@boxcar/core/model/report'
 import { Bell } from '@boxcar/store/bell'
-import { put, remove } from '@boxcar/store/collection'
-import type { EventText, EventWriter } from '@boxcar/store/events'
-import { reports } from '@boxcar/store/keys'
+import { absent, put, remove, unchanged } from '@boxcar/store/collection'
+import type { EventText, EventWriter, ToldEvent } from '@boxcar/store/events'
+import { reports, events as storedEvents } from '@boxcar/store/keys'
 import type { Log } from '@boxcar/store/log'
-import { type Store, StoreUnavailable, type Write } from '@boxcar/store/store'
+import {
+  type Guard,
+  noRevision,
+  type Revision,
+  type Store,
+  StoreUnavailable,
+  type Write,
+} from '@boxcar/store/store'
 import { z } from 'zod'
+import type { Strikes } from './instance.ts'
 import type { Files } from './state/files.ts'
 
 export interface ReporterOptions {
@@ -36,17 +47,29 @@ interface Stored {
   /** The same without what changes at every probe. */
   readonly gist: string
   readonly at: Instant
+  readonly modified: Revision
+}
+
+interface Saved extends Strikes {
+  readonly report: Report
 }
 
 const fileName = 'reports.json'
+const saved = z.array(
+  z.object({ report: reportSchema, streak: z.int().min(0), examined: z.string().optional() }),
+)
 
 export class Reporter {
   readonly #options: ReporterOptions
-  readonly #wanted = new Map<InstanceId, Report>()
+  readonly #wanted = new Map<InstanceId, Saved>()
   /** What is known to be in the store. */
   readonly #stored = new Map<InstanceId, Stored>()
+  /** Those of which a write whose answer was lost may still land. */
+  readonly #doubtful = new Set<InstanceId>()
   readonly #gone = new Set<InstanceId>()
-  #events: EventText[] = []
+  #events: ToldEvent[] = []
+  /** Those of them that are perhaps written. */
+  #doubtfulEvents: readonly ToldEvent[] = []
   readonly #bell = new Bell()
   /** How many writes go together: fewer after a batch that was too large. */
   #most = mostWrites
@@ -55,26 +78,29 @@ export class Reporter {
   readonly #firstRead = Promise.withResolvers<void>()
   #unsaved = false
   #isRead = false
+  #last: 'done' | 'stale' | 'waits' = 'done'
 
   constructor(options: ReporterOptions) {
     this.#options = options
   }
 
   /** What an earlier run saved. */
-  async load(): Promise<readonly Report[]> {
+  async load(): Promise<readonly Saved[]> {
     const text = await this.#options.files.read(fileName)
     if (text === undefined) return []
     try {
-      return z.array(reportSchema).parse(JSON.parse(text))
+      return saved.parse(JSON.parse(text))
     } catch {
       this.#options.log.warn({}, `${fileName} cannot be read; counters of restarts begin anew`)
       return []
     }
   }
 
-  want(report: Report): void {
-    if (this.#wanted.get(report.instance) === report) return
-    this.#wanted.set(report.instance, report)
+  /** What is to be in the store, and on disk with the strikes. */
+  want(report: Report, { streak, examined }: Strikes): void {
+    const known = this.#wanted.get(report.instance)
+    if (known?.report === report && known.streak === streak && known.examined === examined) return
+    this.#wanted.set(report.instance, { report, streak, ...(examined !== undefined && { examined }) })
     this.#gone.delete(report.instance)
     this.#unsaved = true
     this.#bell.ring()
@@ -85,7 +111,8 @@ export class Reporter {
     this.#slim.delete(instance)
     this.#gone.add(instance)
     this.#unsaved = true
-    this.#bell.ring()
+    // Mostly the leader took it out with the placement.
+    this.reread()
   }
 
   /** Resolves once the stored reports were read for the first time, and at the latest after a while. */
@@ -102,7 +129,8 @@ export class Reporter {
   }
 
   readonly tell = (event: EventText): void => {
-    this.#events.push({ host: this.#options.host, ...event })
+    const { events, host } = this.#options
+    this.#events.push(events.told({ host, ...event }))
     // While the store is away only the newest are kept.
     if (this.#events.length > mostEvents) this.#events = this.#events.slice(-mostEvents)
     this.#bell.ring()
@@ -117,8 +145,11 @@ export class Reporter {
     while (!signal.aborted) {
       const rings = this.#bell.rings
       if (!this.#isRead) await this.#readStored(signal)
-      const outcome = this.#options.mayWrite() ? await this.#flush() : 'waits'
-      if (outcome === 'waits') await clock.sleep(retryMs, signal)
+      const before = this.#last
+      this.#last = this.#options.mayWrite() ? await this.#flush() : 'waits'
+      // What was stale once is written at once, by what was read since.
+      if (this.#last === 'waits' || (this.#last === 'stale' && before === 'stale'))
+        await clock.sleep(retryMs, signal)
       else {
         await clock.sleep(apartMs, signal)
         await this.#bell.within(clock, idleMs, signal, rings)
@@ -131,99 +162,153 @@ export class Reporter {
     while (!signal.aborted) {
       try {
         this.#isRead = true
-        const { entries } = await store.list(reports, host)
+        const { entries, unreadable, revision } = await store.list(reports, host)
+        await this.#dropWrittenEvents()
+        const at = clock.now()
         this.#stored.clear()
-        for (const { id, value } of entries) {
-          this.#stored.set(id.instance, { json: JSON.stringify(value), gist: gistOf(value), at: clock.now() })
-          onFound(value)
+        for (const { id, value, modified } of entries) {
+          this.#stored.set(id.instance, { json: JSON.stringify(value), gist: gistOf(value), at, modified })
+          if (!this.#gone.has(id.instance)) onFound(value)
+        }
+        for (const { key } of unreadable) {
+          const id = reports.read(key.slice(reports.name.length + 1))
+          if (id !== undefined) this.#stored.set(id.instance, { json: '', gist: '', at, modified: revision })
         }
         this.#firstRead.resolve()
         onRead()
         return
       } catch (error) {
+        this.#isRead = false
         if (!(error instanceof StoreUnavailable)) throw error
         await clock.sleep(retryMs, signal)
       }
     }
   }
 
-  /** waits: the store did not take it; again shortly. */
-  async #flush(): Promise<'done' | 'waits'> {
-    const { store, clock, host, events, log } = this.#options
+  async #dropWrittenEvents(): Promise<void> {
+    for (const event of this.#doubtfulEvents)
+      if ((await this.#options.store.get(storedEvents, event.id)) !== undefined)
+        this.#events = this.#events.filter(other => other !== event)
+    this.#doubtfulEvents = []
+  }
+
+  /** waits: the store did not take it; again shortly. stale: it is to be read first. */
+  async #flush(): Promise<'done' | 'stale' | 'waits'> {
+    const { store, host, events, log } = this.#options
     const most = this.#most
-    const writes: Write[] = []
-    const done: (() => void)[] = []
-    let last: InstanceId | undefined
+    const { guards, writes, changes } = this.#batch(most)
+    const room = Math.min(mostEventsAtOnce, most - writes.length)
+    const told = events.isReady ? this.#events.slice(0, room) : []
+    for (const event of told) writes.push(events.writeTold(event))
+    if (writes.length === 0) return this.#events.length > 0 ? 'waits' : 'done'
+    const outcome = await store.commit({ guards, writes })
+    switch (outcome.kind) {
+      case 'committed':
+        for (const { done } of changes) done(outcome.revision)
+        this.#events = this.#events.filter(event => !told.includes(event))
+        if (writes.length >= most) this.#bell.ring()
+        this.#most = Math.min(mostWrites, most * 2)
+        return 'done'
+      case 'unknown':
+        for (const { instance } of changes) this.#doubtful.add(instance)
+        this.#doubtfulEvents = told
+        this.reread()
+        return 'waits'
+      case 'stale':
+        this.reread()
+        // Or the lease of the events is gone.
+        await events.check()
+        return 'stale'
+      case 'full':
+        return 'waits'
+      case 'too-large':
+        log.warn(
+          { writes: writes.length, host },
+          'a batch of reports does not fit a transaction; less at once',
+        )
+        this.#most = Math.max(1, Math.floor(writes.length / 2))
+        if (writes.length === 1) this.#giveWay(changes[0], told)
+        this.#bell.ring()
+        return 'done'
+    }
+  }
+
+  /** Reports to write and to remove, at most so many, each guarded by what it replaces. */
+  #batch(most: number): Batch {
+    const { host, clock } = this.#options
+    const batch: Batch = { guards: [], writes: [], changes: [] }
+    const add = (instance: InstanceId, write: Write, done: (revision: Revision) => void) => {
+      const modified = this.#stored.get(instance)?.modified
+      const id = { host, instance }
+      batch.guards.push(modified === undefined ? absent(reports, id) : unchanged(reports, id, modified))
+      batch.writes.push(write)
+      batch.changes.push({ instance, done })
+    }
     for (const instance of [...this.#wanted.keys()].sort(byId)) {
-      const wanted = this.#wanted.get(instance)
-      if (wanted === undefined || writes.length >= most) continue
+      const wanted = this.#wanted.get(instance)?.report
+      if (wanted === undefined || batch.writes.length >= most) continue
       const value = this.#slim.has(instance) ? slimmed(wanted) : wanted
       const [json, gist] = [JSON.stringify(value), gistOf(value)]
       if (!this.#isNews(instance, json, gist)) continue
-      writes.push(put(reports, { host, instance }, value))
-      last = instance
-      done.push(() => this.#stored.set(instance, { json, gist, at: clock.now() }))
-    }
-    for (const instance of this.#gone) {
-      if (writes.length >= most) break
-      writes.push(remove(reports, { host, instance }))
-      done.push(() => {
-        this.#stored.delete(instance)
-        this.#gone.delete(instance)
+      add(instance, put(reports, { host, instance }, value), modified => {
+        this.#stored.set(instance, { json, gist, at: clock.now(), modified })
+        this.#doubtful.delete(instance)
       })
     }
-    const room = Math.min(mostEventsAtOnce, most - writes.length)
-    const told = events.isReady ? this.#events.slice(0, room) : []
-    for (const event of told) writes.push(events.write(event))
-    if (writes.length === 0) return this.#events.length > 0 ? 'waits' : 'done'
-    const outcome = await store.commit({ guards: [], writes })
-    if (outcome.kind === 'committed') {
-      for (const note of done) note()
-      this.#events = this.#events.filter(event => !told.includes(event))
-      if (writes.length >= most) this.#bell.ring()
-      this.#most = Math.min(mostWrites, most * 2)
-      return 'done'
-    }
-    // Without guards, only the lease of the events can have made it stale.
-    if (outcome.kind === 'stale') await events.check()
-    if (outcome.kind === 'too-large') {
-      log.warn({ writes: writes.length }, 'a batch of reports does not fit a transaction; less at once')
-      this.#most = Math.max(1, Math.floor(writes.length / 2))
-      if (writes.length === 1) {
-        // What does not fit alone, an event or a slim report, never will.
-        if (last !== undefined && this.#slim.has(last)) for (const note of done) note()
-        else if (last !== undefined) this.#slim.add(last)
-        this.#events = this.#events.filter(event => !told.includes(event))
+    for (const instance of this.#gone) {
+      if (batch.writes.length >= most) break
+      const done = () => {
+        this.#stored.delete(instance)
+        this.#gone.delete(instance)
+        this.#doubtful.delete(instance)
       }
-      this.#bell.ring()
-      return 'done'
+      if (!this.#stored.has(instance)) done()
+      else add(instance, remove(reports, { host, instance }), done)
     }
-    return 'waits'
+    return batch
+  }
+
+  /** What does not fit a transaction by itself: a report comes without its log, and what never fits is given up. */
+  #giveWay(change: Batch['changes'][number] | undefined, told: readonly ToldEvent[]): void {
+    if (change !== undefined && !this.#slim.has(change.instance)) this.#slim.add(change.instance)
+    else change?.done(this.#stored.get(change.instance)?.modified ?? noRevision)
+    this.#events = this.#events.filter(event => !told.includes(event))
   }
 
   /** What only a probe's wording changed is news every few seconds, not at every probe. */
   #isNews(instance: InstanceId, json: string, gist: string): boolean {
     const stored = this.#stored.get(instance)
-    if (stored === undefined || stored.gist !== gist) return true
+    if (stored === undefined || stored.gist !== gist || this.#doubtful.has(instance)) return true
     return stored.json !== json && this.#options.clock.now() - stored.at >= wordingMs
   }
 
   async #keepSaving(signal: AbortSignal): Promise<void> {
-    const { clock, files, log } = this.#options
     while (!signal.aborted) {
       const rings = this.#bell.rings
-      if (this.#unsaved) {
-        this.#unsaved = false
-        try {
-          await files.write(fileName, JSON.stringify([...this.#wanted.values()]))
-        } catch (error) {
-          log.warn({ error: String(error) }, 'reports were not saved')
-        }
-      }
-      await clock.sleep(saveApartMs, signal)
+      await this.#save()
+      await this.#options.clock.sleep(saveApartMs, signal)
       await this.#bell.next(signal, rings)
     }
+    await this.#save()
   }
+
+  async #save(): Promise<void> {
+    const { files, log } = this.#options
+    if (!this.#unsaved) return
+    this.#unsaved = false
+    try {
+      await files.write(fileName, JSON.stringify([...this.#wanted.values()]))
+    } catch (error) {
+      log.warn({ error: String(error) }, 'reports were not saved')
+    }
+  }
+}
+
+interface Batch {
+  readonly guards: Guard[]
+  readonly writes: Write[]
+  /** One for each report concerned; `done` once the store has it so, as of that revision. */
+  readonly changes: { readonly instance: InstanceId; readonly done: (revision: Revision) => void }[]
 }
 
 const apartMs = 50
@@ -231,7 +316,8 @@ const retryMs = 500
 const idleMs = 5000
 const saveApartMs = 500
 const wordingMs = 10_000
-const mostWrites = 100
+/** Each guarded by two compares, of which a transaction has room for 128. */
+const mostWrites = 60
 const mostEvents = 200
 /** Reading takes one round trip; whoever waits for it does not wait for a store that is away. */
 const readMs = 2000

@@ -1,12 +1,11 @@
 /** Performing one decided action for one instance. Each may fail on its own and holds up nobody else. */
-import type { Action } from '@boxcar/core/instance/converge'
-import type { Clock } from '@boxcar/core/model/clock'
+import { type Clock, elapsed } from '@boxcar/core/model/clock'
 import type { InstanceId } from '@boxcar/core/model/ids'
 import type { Template } from '@boxcar/core/model/spec'
 import type { Log } from '@boxcar/store/log'
 import { containerSpec, type HostFacts } from './container-spec.ts'
 import type { Containers } from './containers.ts'
-import type { ContainerId, CreateOutcome, Engine } from './engine/engine.ts'
+import type { ContainerDetail, ContainerId, CreateOutcome, Engine } from './engine/engine.ts'
 import type { Instance } from './instance.ts'
 import { type Asker, ask } from './probe/ask.ts'
 import { needsImage, planProbes } from './probe/plan.ts'
@@ -82,7 +81,10 @@ export async function start(
   }
   instance.notBefore = undefined
   instance.reason = undefined
-  beginWatch(context, instance, order, template, id, 'new', await health)
+  const healthcheck = await health
+  // It runs and is found again, by this agent or by the next one.
+  if (signal.aborted) return
+  beginWatch(context, instance, order, template, id, 'new', healthcheck)
 }
 
 /** Watches a container that an earlier run of the agent started. */
@@ -91,14 +93,17 @@ export async function adopt(
   instance: Instance,
   order: PlacedOrder,
   container: ContainerId,
+  signal: AbortSignal,
 ): Promise<void> {
   const template = await context.templates.of(order)
   if (instance.isBlank) await context.storedReports()
+  if (signal.aborted) return
   const seen = context.containers.get(container)
   instance.attempt = Math.max(instance.attempt, seen?.attempt ?? 0)
   instance.reason = undefined
   const was = instance.wasReady(container) ? 'ready' : 'new'
   const health = await imageHealthcheck(context, order, template)
+  if (signal.aborted) return
   beginWatch(context, instance, order, template, container, was, health)
   context.log.info({ instance: order.instance, container }, 'a running container was adopted')
 }
@@ -114,20 +119,23 @@ export async function examine(
   // What the spec says of back-off now matters the next time.
   void templates.refreshBackoff(order)
   const [detail, lines] = await Promise.all([engine.inspect(container), lastLines(context, container)])
-  const endedByProbe = instance.watch?.state.ended
+  // The watched run may be another one, before or after.
+  const watch = instance.watch?.container === container ? instance.watch : undefined
   instance.examined = container
   if (detail === undefined) {
     context.containers.removed(container)
-    instance.failed('its container was removed from outside', templates.backoffOf(order), clock.now())
+    const ranMs = watch === undefined ? 0 : elapsed(watch.began, clock.now())
+    const backoff = templates.backoffOf(order)
+    instance.failed('its container was removed from outside', ranMs, backoff, clock.now())
   } else {
     const code = detail.exitCode ?? -1
     instance.exit = { code, oomKilled: detail.oomKilled, at: detail.finishedAtMs ?? clock.wall() }
     instance.lastLog = lines
     const how = detail.oomKilled ? 'it was killed for want of memory' : `it ended with exit status ${code}`
-    const reason =
-      endedByProbe === undefined ? how : `its ${endedByProbe.kind} probe failed: ${endedByProbe.output}`
+    const ended = watch?.state.ended
+    const reason = ended === undefined ? how : `its ${ended.kind} probe failed: ${ended.output}`
     instance.attempt = Math.max(instance.attempt, context.containers.get(container)?.attempt ?? 0)
-    instance.failed(reason, templates.backoffOf(order), clock.now())
+    instance.failed(reason, ranMsOf(detail), templates.backoffOf(order), clock.now())
   }
   instance.watch?.stop()
   context.tell({
@@ -136,6 +144,11 @@ export async function examine(
     level: 'warning',
     message: `${order.instance} does not run any more: ${instance.reason}`,
   })
+}
+
+/** As the engine says: this agent may have seen only a part of the run. */
+function ranMsOf({ startedAtMs, finishedAtMs }: ContainerDetail): number {
+  return startedAtMs === undefined || finishedAtMs === undefined ? 0 : Math.max(0, finishedAtMs - startedAtMs)
 }
 
 /** Ends a run that its probes gave up. */
@@ -248,7 +261,7 @@ function read(outcome: CreateOutcome): Created {
 function giveUp(context: WorkContext, instance: Instance, order: PlacedOrder, reason: string): void {
   instance.watch?.stop()
   instance.watch = undefined
-  instance.failed(reason, context.templates.backoffOf(order), context.clock.now())
+  instance.failed(reason, 0, context.templates.backoffOf(order), context.clock.now())
   context.log.warn({ instance: order.instance, reason }, 'an instance was not started')
 }
 
@@ -345,5 +358,3 @@ const logWidth = 200
 /** Of all lines together, as they are stored. */
 const logBytes = 4096
 const logMs = 300
-
-export type WorkKind = Exclude<Action['kind'], 'interrupt' | 'confirm' | 'forget'>

@@ -33,6 +33,11 @@ export type EventText = Omit<ClusterEvent, 'at' | 'writer' | 'level'> & {
   readonly level?: ClusterEvent['level']
 }
 
+export interface ToldEvent {
+  readonly id: EventId
+  readonly value: ClusterEvent
+}
+
 export class EventWriter {
   /** Resolves when the signal was aborted. */
   readonly ended: Promise<void>
@@ -65,7 +70,11 @@ export class EventWriter {
 
   /** The write that tells of a change, to be put into that change's transaction. */
   write(event: EventText): Write {
-    if (this.#lease === undefined) throw new Error('events are written only after ready()')
+    return this.writeTold(this.told(event))
+  }
+
+  /** What happens now and is written later, perhaps more than once: its time and its id are drawn. Also before `ready`. */
+  told(event: EventText): ToldEvent {
     const { clock, writer } = this.#options
     const at = clock.wall()
     const value: ClusterEvent = {
@@ -76,7 +85,12 @@ export class EventWriter {
       kind: event.kind,
       message: event.message,
     }
-    return put(events, this.#nextId(at), value, this.#lease.id)
+    return { id: this.#nextId(at), value }
+  }
+
+  writeTold({ id, value }: ToldEvent): Write {
+    if (this.#lease === undefined) throw new Error('events are written only after ready()')
+    return put(events, id, value, this.#lease.id)
   }
 
   /** To be called where a transaction with an event was refused for no other reason that shows: the lease may be gone. */

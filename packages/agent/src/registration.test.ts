@@ -1,0 +1,112 @@
+import type { HostRecord } from '@boxcar/core/model/host'
+import type { ClusterName, HostId } from '@boxcar/core/model/ids'
+import type { RouteAck } from '@boxcar/core/model/route'
+import { put } from '@boxcar/store/collection'
+import { hosts, routeAcks } from '@boxcar/store/keys'
+import { silent } from '@boxcar/store/log'
+import { MemoryEtcd } from '@boxcar/store/memory/memory-etcd'
+import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
+import { afterEach, describe, expect, test } from 'vitest'
+import { Registration } from './registration.ts'
+
+const host = 'h1' as HostId
+const record = (version: string): HostRecord => ({
+  id: host,
+  address: '10.0.0.1',
+  agentPort: 7071,
+  capacity: { cpuMilli: 1000, memoryMiB: 1000 },
+  labels: {},
+  ports: { from: 20_000, to: 29_999 },
+  engine: { version: '20.10.24', state: 'up' },
+  proxy: { version: '2.6.12', state: 'up' },
+  agentVersion: version,
+})
+const ack = (revision: string): RouteAck => ({ revision, draining: [] })
+
+describe('a registration', () => {
+  const ends: (() => Promise<void>)[] = []
+  afterEach(async () => {
+    for (const end of ends.splice(0)) await end()
+  })
+
+  async function begin() {
+    const clock = new VirtualClock()
+    const etcd = new MemoryEtcd(clock)
+    const store = etcd.connect({ cluster: 'test' as ClusterName })
+    const registration = new Registration({
+      store,
+      clock,
+      log: silent,
+      host,
+      token: 'token',
+      believed: () => Promise.resolve(),
+    })
+    const stop = new AbortController()
+    registration.setRecord(record('1'))
+    const running = registration.run(stop.signal)
+    ends.push(async () => {
+      stop.abort()
+      await clock.advance(5000)
+      await running
+    })
+    await clock.advance(1000)
+    const acked = async () => (await store.get(routeAcks, host))?.value.revision
+    const version = async () => (await store.get(hosts, host))?.value.agentVersion
+    return { clock, etcd, store, registration, acked, version }
+  }
+
+  test.each(['done', 'landing later'] as const)(
+    'an acknowledgement whose answer was lost is withdrawn as any other, %s',
+    async how => {
+      const { clock, store, registration, acked } = await begin()
+      if (how === 'done') store.faults.loseAnswers(1)
+      else store.faults.delayRequests(1)
+      registration.setAck(ack('7'))
+      await clock.advance(100)
+      registration.setAck(undefined)
+      await clock.advance(5000)
+      expect(await acked()).toBeUndefined()
+      store.faults.deliverRequests()
+      await clock.advance(10_000)
+      expect(await acked()).toBeUndefined()
+    },
+  )
+
+  test('one that an earlier run left is withdrawn too, and left alone before', async () => {
+    const { clock, store, registration, acked } = await begin()
+    await store.commit({ guards: [], writes: [put(routeAcks, host, ack('3'))] })
+    registration.setRecord(record('2'))
+    await clock.advance(1000)
+    expect(await acked()).toBe('3')
+    registration.setAck(undefined)
+    await clock.advance(1000)
+    expect(await acked()).toBeUndefined()
+  })
+
+  test('what lands late undoes nothing that was written since', async () => {
+    const { clock, store, registration, acked, version } = await begin()
+    registration.setAck(ack('1'))
+    await clock.advance(1000)
+    store.faults.delayRequests(1)
+    registration.setAck(ack('2'))
+    registration.setRecord(record('2'))
+    await clock.advance(100)
+    registration.setAck(ack('3'))
+    // As it was before: still to be written once more.
+    registration.setRecord(record('1'))
+    await clock.advance(5000)
+    store.faults.deliverRequests()
+    await clock.advance(5000)
+    expect([await acked(), await version()]).toEqual(['3', '1'])
+  })
+
+  test('an acknowledgement comes back with the lease', async () => {
+    const { clock, etcd, registration, acked } = await begin()
+    registration.setAck(ack('1'))
+    await clock.advance(1000)
+    etcd.revokeAll()
+    expect(await acked()).toBeUndefined()
+    await clock.advance(2000)
+    expect(await acked()).toBe('1')
+  })
+})
