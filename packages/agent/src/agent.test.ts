@@ -633,6 +633,24 @@ describe('an agent', () => {
     expect(await bench.report(instance)).toBeUndefined()
   })
 
+  test('lets run what is placed in words that it cannot read, whatever it remembers', async () => {
+    await begin()
+    const instance = await bench.place(0)
+    await bench.untilState(instance, 'ready')
+    await bench.clock.advance(2000)
+    await bench.stop()
+    bench.files.files.delete('orders.json')
+    const key = put(placements, { host, instance }, {} as Placement).key
+    await bench.write({ kind: 'put', key, json: '{"instance":"newer"}', lease: undefined })
+    await bench.start()
+    await bench.clock.advance(60_000)
+    expect(bench.running()).toHaveLength(1)
+    expect(await bench.report(instance)).toMatchObject({ state: 'ready' })
+    await bench.write(remove(placements, { host, instance }))
+    await bench.clock.advance(30_000)
+    expect(bench.running()).toHaveLength(0)
+  })
+
   test('never stops for want of orders while the store is away', async () => {
     await begin()
     const instance = await bench.place(0)

@@ -48,6 +48,8 @@ export class Instance {
   #streak = 0
   /** Actions in a row that the engine or the store failed. */
   #hindrances = 0
+  /** What they were to be, the last of them. */
+  #hindered: Action['kind'] | undefined
   /** What an earlier agent reported, until this one knows better. */
   #earlier: Report | undefined
   /** Starts that took up what an earlier start left, beyond the attempts. */
@@ -108,6 +110,7 @@ export class Instance {
     return {
       doing: this.doing?.kind,
       retryAt: this.retryAt,
+      hindered: this.#hindered,
       notBefore: this.notBefore,
       attempt: this.attempt,
       watched: this.watch?.container,
@@ -150,7 +153,8 @@ export class Instance {
   }
 
   /** Something that is not its own fault is in the way; it is tried again, and not counted. */
-  hindered(reason: string, now: Instant): void {
+  hindered(kind: Action['kind'], reason: string, now: Instant): void {
+    this.#hindered = kind
     this.reason = reason
     this.retryAt = after(now, Math.min(longestHinderedMs, hinderedMs * 2 ** this.#hindrances))
     this.#hindrances += 1

@@ -68,6 +68,7 @@ export class Instances {
     for (const [id, instance] of this.#instances) memories.set(id, instance.memory)
     const seen = {
       orders: orders.orders,
+      unreadable: orders.unreadable,
       containers: containers.all(),
       ordersAre: orders.areFresh(now) ? ('fresh' as const) : ('saved' as const),
     }
@@ -178,7 +179,7 @@ export class Instances {
           { instance: instance.id, action: action.kind, reason },
           'an action failed',
         )
-        instance.hindered(reason, clock.now())
+        instance.hindered(action.kind, reason, clock.now())
       }
       containers.lookAgain()
     }

@@ -1,8 +1,9 @@
-import type { InstanceId } from '@boxcar/core/model/ids'
+import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import type { RouteAck } from '@boxcar/core/model/route'
+import { routes } from '@boxcar/store/keys'
 import { silent } from '@boxcar/store/log'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
-import type { Revision } from '@boxcar/store/store'
+import type { Entry, Revision } from '@boxcar/store/store'
 import { afterEach, expect, test } from 'vitest'
 import type { ProxyFault } from './proxy/picture.ts'
 import type { ApplyOutcome, Proxy as EdgeProxy, ProxyHealth, RouteTable } from './proxy/proxy.ts'
@@ -59,6 +60,27 @@ test('each fault is told of once while it lasts', async () => {
   expect(await faults('4', [b, a])).toBe(1)
 })
 
+test('a route that cannot be read stays as it was, however that is heard', async () => {
+  const { clock, edge, routing } = start()
+  const id = 'shop/web' as ServiceName
+  const value = { service: id, uid: 'u', term: '1', listeners: [], backings: [], drainMs: 1000 }
+  const unreadable = [{ collection: 'routes', key: 'routes/shop/web', reason: 'newer' }]
+  const entry = { id, value, created: '1', modified: '1', lease: undefined } as Entry<ServiceName, unknown>
+  const at = (revision: string) => ({ revision: revision as Revision, unreadable })
+  routing.take({ kind: 'snapshot', ...at('1'), entries: [{ kind: 'put', collection: routes, entry }] })
+  routing.take({
+    kind: 'changes',
+    ...at('2'),
+    changes: [{ kind: 'removed', collection: routes, id, revision: '2' as Revision }],
+  })
+  routing.take({ kind: 'snapshot', ...at('3'), entries: [] })
+  await clock.advance(100)
+  expect(edge.served).toEqual([id])
+  routing.take({ kind: 'snapshot', ...at('4'), unreadable: [], entries: [] })
+  await clock.advance(100)
+  expect(edge.served).toEqual([])
+})
+
 const fault = (port: number): ProxyFault => ({ kind: 'port', port, address: '127.0.0.1', why: 'taken' })
 
 function take(routing: Routing, revision: string): void {
@@ -94,6 +116,7 @@ function start() {
 /** A proxy that answers what a test wants. */
 class Edge implements EdgeProxy {
   readonly asked: string[] = []
+  served: readonly ServiceName[] = []
   faults: readonly ProxyFault[] = []
   readonly #listeners = new Set<() => void>()
   #health: ProxyHealth = { kind: 'ok', faults: [] }
@@ -109,8 +132,9 @@ class Edge implements EdgeProxy {
     this.#become({ kind: 'ok', faults: [] })
   }
 
-  apply({ revision }: RouteTable): Promise<ApplyOutcome> {
+  apply({ revision, routes: table }: RouteTable): Promise<ApplyOutcome> {
     this.asked.push(revision)
+    this.served = [...table.keys()]
     return Promise.resolve(this.#outcome ?? { kind: 'applied', revision, faults: this.faults })
   }
 

@@ -45,23 +45,27 @@ export class Routing {
 
   /** A step of a believed store. */
   take(step: FollowStep): void {
+    if (step.kind !== 'snapshot' && step.kind !== 'changes') return
+    // What cannot be read is no order to stop serving.
+    const keys = new Set(step.unreadable.map(one => one.key))
+    const isUnreadable = (service: ServiceName) => keys.has(`${routes.name}/${routes.spell(service)}`)
     if (step.kind === 'snapshot') {
-      this.#routes = new Map()
+      this.#routes = new Map([...this.#routes].filter(([service]) => isUnreadable(service)))
       for (const entry of step.entries)
         if (entry.kind === 'put' && entry.collection === routes) this.#put(entry.entry.value)
       this.#revision = step.revision
       this.#bell.ring()
+      return
     }
-    if (step.kind !== 'changes') return
     let touched = false
-    const unreadable = new Set(step.unreadable.map(one => one.key))
     for (const change of step.changes) {
       if (change.collection !== routes) continue
       touched = true
       if (change.kind === 'put') this.#put(change.entry.value)
-      // What cannot be read is no order to stop serving.
-      else if (!unreadable.has(`${routes.name}/${routes.spell(change.id as ServiceName)}`))
-        this.#routes.delete(change.id as ServiceName) // the id of `routes`
+      else {
+        const service = change.id as ServiceName // the id of `routes`
+        if (!isUnreadable(service)) this.#routes.delete(service)
+      }
     }
     if (!touched) return
     this.#revision = step.revision

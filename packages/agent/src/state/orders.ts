@@ -8,13 +8,20 @@ import type { Order } from '@boxcar/core/instance/converge'
 import type { Instant } from '@boxcar/core/model/clock'
 import type { ClusterName, InstanceId } from '@boxcar/core/model/ids'
 import { type Placement, placement } from '@boxcar/core/model/placement'
-import { type ClusterRecord, clusterRecord, clusters, placements } from '@boxcar/store/keys'
+import {
+  type ClusterRecord,
+  clusterRecord,
+  clusters,
+  type HostInstance,
+  placements,
+} from '@boxcar/store/keys'
 import {
   type Change,
   compareRevisions,
   type FollowStep,
   noRevision,
   type Revision,
+  type Unreadable,
 } from '@boxcar/store/store'
 import { z } from 'zod'
 
@@ -67,6 +74,8 @@ export class Orders {
   #cluster: ClusterRecord | undefined
   #head: Revision = noRevision
   #orders = new Map<InstanceId, PlacedOrder>()
+  /** Instances whose placement stands in the store and cannot be read. */
+  readonly #unreadable = new Set<InstanceId>()
   #heardAt: Instant | undefined
   #refused: Refused | undefined
   #trouble: string | undefined = 'the store was not heard yet'
@@ -118,6 +127,10 @@ export class Orders {
 
   get orders(): ReadonlyMap<InstanceId, PlacedOrder> {
     return this.#orders
+  }
+  /** Instances that are asked for in words that are not understood; whatever they have is left as it is. */
+  get unreadable(): ReadonlySet<InstanceId> {
+    return this.#unreadable
   }
   get cluster(): ClusterRecord | undefined {
     return this.#cluster
@@ -187,6 +200,7 @@ export class Orders {
           }
           if (change.collection === placements) changed = this.#takePlacement(change, unreadable) || changed
         }
+        this.#noteUnreadable(step.unreadable)
         this.#advance(step.revision)
         return { kind: changed ? 'changed' : 'same' }
       }
@@ -213,6 +227,8 @@ export class Orders {
       this.#orders.delete(instance)
       changed = true
     }
+    this.#unreadable.clear()
+    this.#noteUnreadable(step.unreadable)
     this.#advance(step.revision)
     return { kind: changed ? 'changed' : 'same' }
   }
@@ -253,9 +269,18 @@ export class Orders {
       this.#orders.set(instance, { ...order, revision: noRevision, placement: noRevision })
   }
 
+  #noteUnreadable(unreadable: readonly Unreadable[]): void {
+    for (const { collection, key } of unreadable) {
+      if (collection !== placements.name) continue
+      const id = placements.read(key.slice(placements.name.length + 1))
+      if (id !== undefined) this.#unreadable.add(id.instance)
+    }
+  }
+
   #takePlacement(change: Change, unreadable: ReadonlySet<string>): boolean {
+    const { instance } = (change.kind === 'removed' ? change.id : change.entry.id) as HostInstance // the id of `placements`
+    this.#unreadable.delete(instance)
     if (change.kind === 'removed') {
-      const { instance } = change.id as { instance: InstanceId } // the id of `placements`
       const order = this.#orders.get(instance)
       if (order === undefined || isUnreadable(order, unreadable)) return false
       if (compareRevisions(change.revision, order.revision) <= 0) return false

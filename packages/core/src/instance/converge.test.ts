@@ -13,6 +13,7 @@ import {
 
 const a = 'shop/web/1/0' as InstanceId
 const now = 100_000 as Instant
+const later = (now + 1) as Instant
 
 const order = (more: Partial<Order> = {}): Order => ({
   instance: a,
@@ -35,6 +36,7 @@ const box = (id: string, more: Partial<SeenContainer> = {}): SeenContainer => ({
 const remembered = (more: Partial<Memory> = {}): Memory => ({
   doing: undefined,
   retryAt: undefined,
+  hindered: undefined,
   notBefore: undefined,
   attempt: 1,
   watched: undefined,
@@ -49,11 +51,13 @@ interface Scene {
   readonly memory?: Memory
   readonly orders?: Look['ordersAre']
   readonly unaskedMs?: number
+  readonly unreadable?: readonly InstanceId[]
 }
-function decide({ order: told, boxes = [], memory, orders = 'fresh', unaskedMs }: Scene) {
+function decide({ order: told, boxes = [], memory, orders = 'fresh', unaskedMs, unreadable = [] }: Scene) {
   const containers = boxes === 'engine-away' ? undefined : boxes
   const look: Look = {
     orders: new Map(told === undefined ? [] : [[told.instance, told]]),
+    unreadable: new Set(unreadable),
     containers,
     memories: new Map(memory === undefined ? [] : [[a, memory]]),
     held: new Set(),
@@ -206,6 +210,27 @@ describe('what a host does next', () => {
     ],
     ['never by saved orders', { boxes: [box('c1')], orders: 'saved', unaskedMs: 1_000_000 }, []],
     [
+      'ends one after the other of what nobody asks for',
+      { boxes: [box('c1'), box('c2', { attempt: 2 })], unaskedMs: 10_000 },
+      [{ kind: 'discard', instance: a, container: 'c1', because: 'unasked' }],
+    ],
+    [
+      'lets be what is asked for in words that it does not understand',
+      { boxes: [box('c1')], unaskedMs: 1_000_000, unreadable: [a] },
+      [],
+    ],
+    ['and does not forget it', { memory: remembered(), unreadable: [a] }, []],
+    [
+      'stops at once though a start was hindered',
+      { order: stopOrder, boxes: [box('c1')], memory: remembered({ hindered: 'start', retryAt: later }) },
+      [{ kind: 'stop', instance: a, containers: ['c1'] }],
+    ],
+    [
+      'but does not stop without a pause what it could not stop',
+      { order: stopOrder, boxes: [box('c1')], memory: remembered({ hindered: 'stop', retryAt: later }) },
+      [],
+    ],
+    [
       'waits after a failure of the engine',
       { order: order(), memory: remembered({ retryAt: (now + 1) as Instant }) },
       [],
@@ -234,6 +259,7 @@ describe('what a host does next', () => {
   test('counts the time without an order only while orders are fresh', () => {
     const look = {
       orders: new Map<InstanceId, Order>(),
+      unreadable: new Set<InstanceId>(),
       containers: [box('c1')],
       ordersAre: 'fresh' as const,
     }
@@ -242,5 +268,6 @@ describe('what a host does next', () => {
     const gap = countUnasked(first, { ...look, ordersAre: 'saved' }, 600 as Instant)
     expect(countUnasked(gap, look, 700 as Instant).get('c1')).toBe(700)
     expect(countUnasked(first, { ...look, orders: new Map([[a, order()]]) }, 800 as Instant).size).toBe(0)
+    expect(countUnasked(first, { ...look, unreadable: new Set([a]) }, 800 as Instant).size).toBe(0)
   })
 })

@@ -36,8 +36,9 @@ export interface SeenContainer {
 /** What the agent remembers of one instance. */
 export interface Memory {
   readonly doing: Action['kind'] | undefined
-  /** No action before this: the engine or the store failed the last one. */
+  /** No action before this: the engine or the store failed the last one, of this kind. */
   readonly retryAt: Instant | undefined
+  readonly hindered: Action['kind'] | undefined
   /** No start before this: back-off. */
   readonly notBefore: Instant | undefined
   /** Starts so far on this host. */
@@ -54,6 +55,8 @@ export interface Memory {
 
 export interface Look {
   readonly orders: ReadonlyMap<InstanceId, Order>
+  /** What the leader wants of these stands in words that are not understood: nothing is begun with them, nor ended. */
+  readonly unreadable: ReadonlySet<InstanceId>
   /** Nothing where the engine was not heard yet, or is away. */
   readonly containers: readonly SeenContainer[] | undefined
   readonly memories: ReadonlyMap<InstanceId, Memory>
@@ -126,17 +129,20 @@ export function converge(look: Look, now: Instant): Decision {
 /** Since when each container has had no order; only counted while orders are fresh, and from the start after every gap. */
 export function countUnasked(
   before: ReadonlyMap<string, Instant>,
-  look: Pick<Look, 'orders' | 'containers' | 'ordersAre'>,
+  look: Pick<Look, 'orders' | 'unreadable' | 'containers' | 'ordersAre'>,
   now: Instant,
 ): ReadonlyMap<string, Instant> {
   const counted = new Map<string, Instant>()
   if (look.ordersAre !== 'fresh') return counted
   for (const container of look.containers ?? []) {
-    if (container.instance !== undefined && look.orders.has(container.instance)) continue
+    if (container.instance !== undefined && isAsked(container.instance, look)) continue
     counted.set(container.id, before.get(container.id) ?? now)
   }
   return counted
 }
+
+const isAsked = (instance: InstanceId, look: Pick<Look, 'orders' | 'unreadable'>): boolean =>
+  look.orders.has(instance) || look.unreadable.has(instance)
 
 function decideFor(instance: InstanceId, draft: Draft): void {
   const order = draft.look.orders.get(instance)
@@ -145,7 +151,9 @@ function decideFor(instance: InstanceId, draft: Draft): void {
     if (order?.desired === 'stop' && memory.doing === 'start') draft.act({ kind: 'interrupt', instance })
     return
   }
-  if (!draft.isDue(memory.retryAt)) return
+  // A stop waits for nothing but the last try to stop.
+  const waits = order?.desired !== 'stop' || memory.hindered === 'stop'
+  if (waits && !draft.isDue(memory.retryAt)) return
   if (order === undefined) return forgetIfGone(instance, draft)
   if (draft.look.containers === undefined) return
   if (order.desired === 'stop') return stop(order, memory, draft)
@@ -222,27 +230,36 @@ function tidy(instance: InstanceId, all: readonly SeenContainer[], memory: Memor
 
 function forgetIfGone(instance: InstanceId, draft: Draft): void {
   if (draft.look.ordersAre !== 'fresh' || draft.look.containers === undefined) return
+  if (draft.look.unreadable.has(instance)) return
   if (draft.containersOf(instance).length === 0) draft.act({ kind: 'forget', instance })
 }
 
 function endUnasked(draft: Draft): void {
   const { look, now } = draft
   if (look.ordersAre !== 'fresh') return
+  const ending = new Set<InstanceId>()
   for (const container of look.containers ?? []) {
     const since = look.unaskedSince.get(container.id)
     if (since === undefined || look.held.has(container.id)) continue
     const { instance } = container
-    if (instance !== undefined && look.orders.has(instance)) continue
-    if (instance !== undefined && look.memories.get(instance)?.doing !== undefined) continue
+    if (instance !== undefined) {
+      const isBusy = ending.has(instance) || look.memories.get(instance)?.doing !== undefined
+      if (isBusy || isAsked(instance, look)) continue
+    }
     const at = after(since, unaskedMs)
-    if (at > now) draft.lookAt(at)
-    else draft.act({ kind: 'discard', instance, container: container.id, because: 'unasked' })
+    if (at > now) {
+      draft.lookAt(at)
+      continue
+    }
+    draft.act({ kind: 'discard', instance, container: container.id, because: 'unasked' })
+    if (instance !== undefined) ending.add(instance)
   }
 }
 
 const nothingRemembered: Memory = {
   doing: undefined,
   retryAt: undefined,
+  hindered: undefined,
   notBefore: undefined,
   attempt: 0,
   watched: undefined,
