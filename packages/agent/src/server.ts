@@ -33,7 +33,10 @@ export interface AgentServer {
 
 /** Listens; that no other agent of this host does is seen by it. Throws StartError where the port cannot be had. */
 export async function listen(options: ServerOptions): Promise<AgentServer> {
-  const server = createServer({ requestTimeout: 10_000, headersTimeout: 5000 }, (request, response) => {
+  // Kept alive: who follows a log that is silent and vanishes without a word is missed all the same.
+  const connection = { keepAlive: true, keepAliveInitialDelay: 30_000 }
+  const limits = { requestTimeout: 10_000, headersTimeout: 5000 }
+  const server = createServer({ ...limits, ...connection }, (request, response) => {
     answer(options, request, response).catch(error => {
       options.log.error({ error: String(error), url: request.url }, 'a request failed')
       if (!response.headersSent) problem(response, 500, 'internal', 'the agent could not answer')

@@ -29,6 +29,7 @@ export async function openFolder(path: string, onBroken: (name: string) => void)
         await file.close()
       }
       await rename(partial, final)
+      await syncFolder(path)
     } catch (error) {
       await rm(partial, { force: true })
       throw error
@@ -60,6 +61,16 @@ export async function openFolder(path: string, onBroken: (name: string) => void)
       )
       return mine
     },
+  }
+}
+
+/** Until then, a crash of the machine may bring the old name back. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
   }
 }
 

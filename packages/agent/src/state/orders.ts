@@ -135,13 +135,6 @@ export class Orders {
   get cluster(): ClusterRecord | undefined {
     return this.#cluster
   }
-  get head(): Revision {
-    return this.#head
-  }
-  /** Why the store is not believed, if it is not. */
-  get refused(): Refused | undefined {
-    return this.#refused
-  }
 
   /** Whether the store was heard a short while ago and is believed. */
   areFresh(now: Instant): boolean {

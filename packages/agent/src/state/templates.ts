@@ -75,10 +75,6 @@ export class Templates {
     }
   }
 
-  known(order: PlacedOrder): Template | undefined {
-    return this.#records.get(keyOf(order.uid, order.placed.generation))?.template
-  }
-
   backoffOf(order: PlacedOrder): Backoff {
     return this.#backoffs.get(order.uid) ?? defaultBackoff
   }
