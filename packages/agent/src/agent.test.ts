@@ -750,6 +750,25 @@ describe('an agent', () => {
     expect(bench.running()).toHaveLength(1)
   })
 
+  test('says that its engine is down where it lists and hangs below, and leaves its containers alone', async () => {
+    await begin()
+    const instance = await bench.place(0)
+    await bench.untilState(instance, 'ready')
+    const [before] = bench.running()
+    const engineState = async () => (await bench.leader.get(hosts, host))?.value.engine.state
+    bench.docker.failNext('info', 'hangs')
+    await bench.clock.advance(40_000)
+    expect(bench.told).not.toContain('engine-down')
+    for (let i = 0; i < 20; i++) bench.docker.failNext('info', 'hangs')
+    await bench.clock.advance(35_000)
+    expect(await engineState()).toBe('down')
+    expect(await bench.report(instance)).toMatchObject({ state: 'ready' })
+    await bench.clock.advance(180_000)
+    expect(await engineState()).toBe('up')
+    expect(bench.running()).toEqual([before])
+    expect(bench.told.filter(kind => kind.startsWith('engine'))).toEqual(['engine-down', 'engine-up'])
+  })
+
   test('one container that hangs holds up no other', async () => {
     await begin()
     bench.docker.failNext('start', 'hangs')

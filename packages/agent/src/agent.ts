@@ -197,7 +197,15 @@ class Agent {
     const { clock } = this.#deps
     const { signal } = this.#stop
     const loops = [
-      loop({ instances: this.#instances, clock, bell: this.#bell }, signal),
+      loop(
+        {
+          instances: this.#instances,
+          clock,
+          bell: this.#bell,
+          onTurn: () => this.#registration.progress(),
+        },
+        signal,
+      ),
       this.#follow(signal),
       this.#containers.watch(signal),
       this.#reporter.run(signal),

@@ -1,6 +1,9 @@
 /**
  * The containers of this host as they are known now: what the engine listed last, and what was done since. Events only bring
  * the next listing forward. A listing is older news than what was done after it began, and newer than what was done before.
+ *
+ * An engine lists from its own memory, also when what runs the containers below it hangs. So it is asked for its description
+ * now and then, for which it has to ask below; without an answer it counts as one that does not list.
  */
 import type { SeenContainer } from '@boxcar/core/instance/converge'
 import type { Clock, Instant } from '@boxcar/core/model/clock'
@@ -36,6 +39,8 @@ export class Containers {
   #step = 0
   #listed = false
   #failingSince: Instant | undefined
+  /** When it last described itself. */
+  #describedAt: Instant | undefined
   #failure = ''
   #health: EngineHealth = { state: 'up' }
 
@@ -53,7 +58,7 @@ export class Containers {
     return this.#known.get(id)?.seen
   }
 
-  /** down once the engine has not answered for five seconds. */
+  /** down once the engine has gone on not answering for five seconds. */
   get health(): EngineHealth {
     return this.#health
   }
@@ -124,14 +129,14 @@ export class Containers {
     let heard = this.#wanted.rings
     while (!signal.aborted) {
       const rings = this.#wanted.rings
-      const asked = clock.now()
       try {
         await within(clock, listMs, signal, limit => this.list(limit))
+        await this.#lookDeep(signal)
         retryMs = firstRetryMs
         this.#answered()
       } catch (error) {
         if (signal.aborted) return
-        this.#failed(error, asked)
+        this.#failed(error)
         await clock.sleep(retryMs, signal)
         retryMs = Math.min(retryMs * 2, longestRetryMs)
         continue
@@ -143,6 +148,15 @@ export class Containers {
       heard = rings
       await this.#wanted.within(clock, isSettled ? everyMs : settleMs, signal, rings)
     }
+  }
+
+  /** Once it failed it is asked for again with every listing, so that listings alone do not make it well. */
+  async #lookDeep(signal: AbortSignal): Promise<void> {
+    const { engine, clock } = this.#options
+    const now = clock.now()
+    if (this.#describedAt !== undefined && now - this.#describedAt < describeEveryMs) return
+    await within(clock, describeMs, signal, limit => engine.info(limit))
+    this.#describedAt = now
   }
 
   async #keepListening(signal: AbortSignal): Promise<void> {
@@ -186,12 +200,13 @@ export class Containers {
     }
   }
 
-  #failed(error: unknown, asked: Instant): void {
+  /** Counted from the first failure, not from its question: one late answer, or a pause of our own, is no engine that is down. */
+  #failed(error: unknown): void {
     const { clock, log, onChange } = this.#options
     const now = clock.now()
     this.#failure = sentence(error)
     if (this.#failingSince === undefined) {
-      this.#failingSince = asked
+      this.#failingSince = now
       log.warn({ error: this.#failure }, 'the engine does not answer; trying again')
     }
     const isDown = now - this.#failingSince >= downAfterMs
@@ -208,6 +223,9 @@ const rank = { created: 0, running: 1, ended: 2 } as const
 const everyMs = 5000
 /** An engine that lists for so long hangs, whatever it may still accept. */
 const listMs = 8000
+/** So that an engine that hangs is called down within 35 s, at the second answer that does not come. */
+const describeEveryMs = 20_000
+const describeMs = 5000
 /** Listings are at least so far apart; a burst of events costs a few of them, not one each. */
 const apartMs = 40
 /** After which listings show what an event told. */

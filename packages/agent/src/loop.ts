@@ -9,18 +9,24 @@ export interface LoopOptions {
   readonly clock: Clock
   /** Rings when orders, containers or what is known of an instance may have changed. It carries no news. */
   readonly bell: Bell
+  /** A turn went through: the host lives by it. Actions go on beside the loop, so no slow container holds it up. */
+  readonly onTurn: () => void
 }
 
-export async function loop({ instances, clock, bell }: LoopOptions, signal: AbortSignal): Promise<void> {
+export async function loop(
+  { instances, clock, bell, onTurn }: LoopOptions,
+  signal: AbortSignal,
+): Promise<void> {
   while (!signal.aborted) {
     const rings = bell.rings
     const { actions, lookAgainAt } = converge(instances.look(), clock.now())
     for (const action of actions) instances.perform(action)
     instances.report()
+    onTurn()
     const waitMs = lookAgainAt === undefined ? idleMs : Math.max(0, lookAgainAt - clock.now())
     await bell.within(clock, Math.min(waitMs, idleMs), signal, rings)
   }
 }
 
-/** Time alone changes whether orders are fresh. */
-const idleMs = 5000
+/** Time alone changes whether orders are fresh, and a loop that is alive says so. */
+export const idleMs = 5000

@@ -2,7 +2,7 @@ import type { HostRecord } from '@boxcar/core/model/host'
 import type { ClusterName, HostId } from '@boxcar/core/model/ids'
 import type { RouteAck } from '@boxcar/core/model/route'
 import { put } from '@boxcar/store/collection'
-import { hosts, routeAcks } from '@boxcar/store/keys'
+import { hosts, presences, routeAcks } from '@boxcar/store/keys'
 import { silent } from '@boxcar/store/log'
 import { MemoryEtcd } from '@boxcar/store/memory/memory-etcd'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
@@ -44,6 +44,12 @@ describe('a registration', () => {
     const stop = new AbortController()
     registration.setRecord(record('1'))
     const running = registration.run(stop.signal)
+    const loop = { turns: true }
+    const turn = async () => {
+      for (; !stop.signal.aborted; await clock.sleep(5000, stop.signal))
+        if (loop.turns) registration.progress()
+    }
+    void turn()
     ends.push(async () => {
       stop.abort()
       await clock.advance(5000)
@@ -52,7 +58,8 @@ describe('a registration', () => {
     await clock.advance(1000)
     const acked = async () => (await store.get(routeAcks, host))?.value.revision
     const version = async () => (await store.get(hosts, host))?.value.agentVersion
-    return { clock, etcd, store, registration, acked, version }
+    const isThere = async () => (await store.get(presences, host)) !== undefined
+    return { clock, etcd, store, registration, loop, acked, version, isThere }
   }
 
   test.each(['done', 'landing later'] as const)(
@@ -98,6 +105,20 @@ describe('a registration', () => {
     store.faults.deliverRequests()
     await clock.advance(5000)
     expect([await acked(), await version()]).toEqual(['3', '1'])
+  })
+
+  test('a host whose main loop has stopped is gone, and comes back with it', async () => {
+    const { clock, loop, isThere } = await begin()
+    await clock.advance(60_000)
+    expect(await isThere()).toBe(true)
+    loop.turns = false
+    await clock.advance(14_000)
+    expect(await isThere()).toBe(true)
+    await clock.advance(10_000)
+    expect(await isThere()).toBe(false)
+    loop.turns = true
+    await clock.advance(6000)
+    expect(await isThere()).toBe(true)
   })
 
   test('an acknowledgement comes back with the lease', async () => {

@@ -1,6 +1,6 @@
 /**
  * Being there: the host's record, its presence and the acknowledgement of routes. Presence and acknowledgement live by one
- * lease, which is renewed for as long as the agent lives and granted anew within a second after it was lost.
+ * lease, which is renewed for as long as the agent's main loop turns and granted anew within a second after it was lost.
  *
  * An agent that ends does not give its lease up. Whoever restarts or upgrades an agent takes less time than the lease lasts;
  * its containers and its proxy go on meanwhile, and the next run writes itself over the key before it is gone, so the leader
@@ -27,6 +27,7 @@ import {
   type Write,
 } from '@boxcar/store/store'
 import { presenceTtlMs, StartError } from './config.ts'
+import { idleMs as loopIdleMs } from './loop.ts'
 
 export interface RegistrationOptions {
   readonly store: Store
@@ -65,6 +66,11 @@ export class Registration {
 
   get isPresent(): boolean {
     return this.#presentBy !== undefined && this.#lease?.id() === this.#presentBy
+  }
+
+  /** The main loop made a turn: for some time more the host is there. */
+  progress(): void {
+    this.#lease?.progress()
   }
 
   setRecord(record: HostRecord): void {
@@ -110,6 +116,7 @@ export class Registration {
       log,
       ttlMs: presenceTtlMs,
       signal,
+      progressWithinMs: turnWithinMs,
       onGranted: (lease, granted) => this.#appear(lease, granted),
       onLost: () => {
         this.#presentBy = undefined
@@ -257,6 +264,8 @@ interface Pending {
 }
 
 const nothing: Pending = { guards: [], writes: [], done: () => {} }
+/** A loop with nothing to do turns three times as often: one that does not turn for so long has stopped. */
+const turnWithinMs = 3 * loopIdleMs
 const idleMs = 60_000
 const lookMs = 5000
 const retryMs = 250
