@@ -508,7 +508,7 @@ export const specFields: readonly SpecField[] = [
   },
   {
     path: 'restart.backoff.then',
-    meaning: 'before the second one; doubles from there',
+    meaning: 'before the second one; three times as long each time from there',
     takes: time,
     fallback: '1s',
     effect: 'in-place',
