@@ -1,6 +1,6 @@
 /** One instance as its host knows it: what was tried, what is under way, what its probes say, and the report of it all. */
 
-import { standingFailure } from '@boxcar/core/health/probe-state'
+import { type ProbeFailure, standingFailure } from '@boxcar/core/health/probe-state'
 import { type Backoff, strike } from '@boxcar/core/instance/backoff'
 import type { Action, Memory, SeenContainer } from '@boxcar/core/instance/converge'
 import { after, type Instant, type WallTime } from '@boxcar/core/model/clock'
@@ -212,7 +212,7 @@ export class Instance {
       attempt: this.attempt + this.#resumed,
       restarts: this.restarts,
       ...(this.exit !== undefined && { exit: this.exit }),
-      ...(isFailing && failure !== undefined && { probe: { kind: failure.kind, output: failure.output } }),
+      ...(isFailing && failure !== undefined && { probe: probeOf(failure) }),
       ...(this.lastLog !== undefined && { lastLog: [...this.lastLog] }),
       ...(container !== undefined && { container }),
       since: wall,
@@ -261,6 +261,12 @@ export class Instance {
 }
 
 const noStrikes: Strikes = { streak: 0 }
+const probeOf = ({ kind, output, silent }: ProbeFailure): Report['probe'] => ({
+  kind,
+  output,
+  ...(silent && { silent }),
+})
+
 /** Fewer are hiccups. */
 const hindrancesToTell = 3
 const hinderedMs = 1000

@@ -199,7 +199,8 @@ export const instanceView = z
     attempt: z.int(),
     restarts: z.int(),
     exit: z.object({ code: z.int(), oomKilled: z.boolean(), at: wallTime }).optional(),
-    probe: z.object({ kind: z.string(), output: z.string() }).optional(),
+    /** `silent`: it got no answer in time. */
+    probe: z.object({ kind: z.string(), output: z.string(), silent: z.boolean().optional() }).optional(),
     lastLog: z.array(z.string()).optional(),
     container: z.string().optional(),
     since: wallTime.optional(),

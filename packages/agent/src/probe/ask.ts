@@ -35,7 +35,7 @@ export async function ask(
       if (outcome.kind === 'timed-out')
         return standstill.spoils(timeoutMs)
           ? undecided
-          : failed(`no end within ${timeoutMs} ms: ${outcome.output}`)
+          : failed(`no end within ${timeoutMs} ms: ${outcome.output}`, 'silent')
       return outcome.exitCode === 0
         ? { kind: 'passed' }
         : failed(`exit status ${outcome.exitCode}: ${outcome.output}`)
@@ -59,6 +59,8 @@ function judged(question: Extract<Question, { kind: 'tcp' | 'http' }>, answer: N
   switch (answer.kind) {
     case 'failed':
       return failed(`${what}: ${answer.why}`)
+    case 'silent':
+      return failed(`${what}: ${answer.why}`, 'silent')
     case 'unheard':
       return undecided
     case 'connected':
@@ -72,4 +74,8 @@ function judged(question: Extract<Question, { kind: 'tcp' | 'http' }>, answer: N
 }
 
 const undecided: ProbeAnswer = { kind: 'undecided' }
-const failed = (output: string): ProbeAnswer => ({ kind: 'failed', output: output.trim().slice(0, 1024) })
+const failed = (output: string, how: 'told' | 'silent' = 'told'): ProbeAnswer => ({
+  kind: 'failed',
+  output: output.trim().slice(0, 1024),
+  silent: how === 'silent',
+})

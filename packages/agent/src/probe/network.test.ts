@@ -66,7 +66,7 @@ describe('asking over the network', () => {
   test('http: silence', async () => {
     const target = await listening(createServer(socket => socket.on('error', () => {}).resume()))
     expect(await network.http({ ...target, path: '/', headers: {} })).toEqual({
-      kind: 'failed',
+      kind: 'silent',
       why: 'no answer within 300 ms',
     })
   })

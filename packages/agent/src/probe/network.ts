@@ -10,6 +10,8 @@ export type NetworkAnswer =
   /** `body`: the first KiB of it. */
   | { readonly kind: 'answered'; readonly status: number; readonly body: string }
   | { readonly kind: 'failed'; readonly why: string }
+  /** The time was over without an answer. */
+  | { readonly kind: 'silent'; readonly why: string }
   /** The time was over, and this process had hardly run meanwhile. */
   | { readonly kind: 'unheard' }
 
@@ -103,7 +105,7 @@ function within(
       for (let turn = 0; turn < 2 && !over.signal.aborted; turn += 1) await nextTurn()
       if (over.signal.aborted) return
       const isUnheard = standstill.spoils(timeoutMs)
-      end(isUnheard ? { kind: 'unheard' } : { kind: 'failed', why: `no answer within ${timeoutMs} ms` })
+      end(isUnheard ? { kind: 'unheard' } : { kind: 'silent', why: `no answer within ${timeoutMs} ms` })
     }
     void wait()
   })

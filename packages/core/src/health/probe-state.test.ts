@@ -34,7 +34,7 @@ function run(
         state,
         plan,
         kind,
-        kindly === 'failed' ? { kind: 'failed', output: `${kind} no` } : { kind: kindly },
+        kindly === 'failed' ? { kind: 'failed', output: `${kind} no`, silent: false } : { kind: kindly },
         now,
       )
       if (before.ready !== state.ready) seen.push(`${now} ${state.ready ? 'ready' : 'unready'}`)
@@ -132,7 +132,7 @@ describe('the probes of a run', () => {
       beginProbes(plan, 'new', 0 as Instant),
       plan,
       'readiness',
-      { kind: 'failed', output: '' },
+      { kind: 'failed', output: '', silent: false },
       0 as Instant,
     )
     expect(dueProbes(state, 500 as Instant)).toEqual([])
@@ -161,6 +161,6 @@ describe('the probes of a run', () => {
 
   test('what keeps it from being ready explains it before what might end it', () => {
     const { state } = run(both, () => 'failed', 6000)
-    expect(standingFailure(state)).toEqual({ kind: 'readiness', output: 'readiness no' })
+    expect(standingFailure(state)).toEqual({ kind: 'readiness', output: 'readiness no', silent: false })
   })
 })

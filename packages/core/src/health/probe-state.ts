@@ -25,13 +25,19 @@ export interface ProbePlan {
 
 export type ProbeAnswer =
   | { readonly kind: 'passed' }
-  | { readonly kind: 'failed'; readonly output: string }
+  | ({ readonly kind: 'failed' } & Said)
   /** Nothing was learnt: the engine has no verdict yet, or whoever asked could not hear. Everything stays as it was. */
   | { readonly kind: 'undecided' }
 
-export interface ProbeFailure {
-  readonly kind: ProbeKind
+/** What a probe that failed was told. */
+export interface Said {
   readonly output: string
+  /** It was told nothing in time. A refusal is the instance's own word; silence may be a machine that is too busy. */
+  readonly silent: boolean
+}
+
+export interface ProbeFailure extends Said {
+  readonly kind: ProbeKind
 }
 
 export interface ProbeState {
@@ -44,7 +50,7 @@ export interface ProbeState {
   readonly asked: Readonly<Record<ProbeKind, number>>
   readonly dueAt: Readonly<Record<ProbeKind, Instant | undefined>>
   /** What was said last by each kind whose last answer failed. */
-  readonly failing: Readonly<Partial<Record<ProbeKind, string>>>
+  readonly failing: Readonly<Partial<Record<ProbeKind, Said>>>
   /** The run is to be ended. Final. */
   readonly ended: ProbeFailure | undefined
 }
@@ -80,8 +86,8 @@ const kinds: readonly ProbeKind[] = ['startup', 'readiness', 'liveness']
 export function standingFailure(state: ProbeState): ProbeFailure | undefined {
   if (state.ended !== undefined) return state.ended
   for (const kind of kinds) {
-    const output = state.failing[kind]
-    if (output !== undefined) return { kind, output }
+    const said = state.failing[kind]
+    if (said !== undefined) return { kind, ...said }
   }
   return undefined
 }
@@ -142,11 +148,12 @@ const timingOf = (plan: ProbePlan, kind: ProbeKind): ProbeTiming | undefined =>
 function count(state: ProbeState, kind: ProbeKind, answer: Verdict): ProbeState {
   const passed = answer.kind === 'passed'
   const { [kind]: _, ...others } = state.failing
+  const failing = passed ? others : { ...others, [kind]: { output: answer.output, silent: answer.silent } }
   return {
     ...state,
     asked: { ...state.asked, [kind]: state.asked[kind] + 1 },
     failed: { ...state.failed, [kind]: passed ? 0 : state.failed[kind] + 1 },
-    failing: passed ? others : { ...others, [kind]: answer.output },
+    failing,
   }
 }
 
@@ -159,7 +166,7 @@ function judge(
   now: Instant,
 ): ProbeState {
   const passed = answer.kind === 'passed'
-  const failure = passed ? undefined : { kind, output: answer.output }
+  const failure = passed ? undefined : { kind, output: answer.output, silent: answer.silent }
   switch (kind) {
     case 'startup':
       if (passed) return begun(state, plan, now)

@@ -29,8 +29,8 @@ export const report = z.looseObject({
   restarts: z.int(),
   /** How the last run ended. */
   exit: z.object({ code: z.int(), oomKilled: z.boolean(), at: z.number() }).optional(),
-  /** The last failing probe and what it answered, at most 1 KiB. */
-  probe: z.object({ kind: z.string(), output: z.string() }).optional(),
+  /** The last failing probe and what it answered, at most 1 KiB. `silent`: it got no answer in time. */
+  probe: z.object({ kind: z.string(), output: z.string(), silent: z.boolean().optional() }).optional(),
   /** The last lines of the run that failed, at most 20 of 200 characters. */
   lastLog: z.array(z.string()).optional(),
   container: z.string().optional(),

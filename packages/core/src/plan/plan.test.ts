@@ -71,6 +71,69 @@ describe('a host is lost', () => {
   })
 })
 
+describe('an instance whose probes fail', () => {
+  const tell = (slots: readonly number[], how: 'ready' | 'silent' | 'refuses' | 'backoff') => {
+    for (const line of stage.running()) {
+      const [instance = '', host = ''] = line.split('@')
+      if (!slots.includes(Number(instance.at(-1)))) continue
+      const probe = { kind: 'readiness', output: how, ...(how === 'silent' ? { silent: true } : {}) }
+      const state = how === 'ready' || how === 'backoff' ? how : 'unready'
+      stage.report(host, `shop/${instance}`, state, state === 'unready' ? { probe } : {})
+    }
+    stage.settle()
+  }
+  const answering = () =>
+    stage.world.services
+      .get(service)
+      ?.route?.value.backings.map(b => b.endpoints.map(it => Number(it.instance.at(-1))))
+
+  beforeEach(() => {
+    stage.put(web(), 1)
+    stage.settle()
+  })
+
+  test('gets no traffic while half of them or more are ready', () => {
+    tell([0, 1, 2], 'silent')
+    expect(answering()).toEqual([[3, 4, 5]])
+    tell([0, 1, 2], 'ready')
+    expect(answering()).toEqual([[0, 1, 2, 3, 4, 5]])
+  })
+
+  test('keeps it where most fall silent together, but not where they refuse or have ended', () => {
+    tell([0, 1, 2, 3, 4, 5], 'silent')
+    expect(answering()).toEqual([[0, 1, 2, 3, 4, 5]])
+    tell([0, 1], 'refuses')
+    expect(answering()).toEqual([[2, 3, 4, 5]])
+    tell([2, 3], 'backoff')
+    expect(answering()).toEqual([[4, 5]])
+  })
+
+  test('is not taken back by its silence: what left the traffic comes when it is ready', () => {
+    for (const slot of [0, 1, 2, 3, 4]) tell([slot], 'silent')
+    expect(answering()).toEqual([[3, 4, 5]])
+    tell([3, 4, 5], 'refuses')
+    expect(answering()).toEqual([[]])
+    tell([3, 4, 5], 'silent')
+    expect(answering()).toEqual([[]])
+    tell([0], 'ready')
+    expect(answering()).toEqual([[0]])
+  })
+
+  test('never begins to get it, nor does its generation', () => {
+    stage.becomes = () => 'unready'
+    stage.put(web({ image: 'app:2' }), 2)
+    stage.settle()
+    for (const line of stage.running().filter(it => it.startsWith('web/2/'))) {
+      const [instance = '', host = ''] = line.split('@')
+      const probe = { kind: 'readiness', output: 'late', silent: true }
+      stage.report(host, `shop/${instance}`, 'unready', { probe })
+    }
+    stage.settle()
+    expect(answering()).toEqual([[0, 1, 2, 3, 4, 5], []])
+    expect(rolloutPhase()).toEqual({ phase: 'warming', stable: 1, next: 2 })
+  })
+})
+
 describe('version 2', () => {
   beforeEach(() => {
     stage.put(web(), 1)

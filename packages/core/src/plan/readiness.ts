@@ -20,6 +20,12 @@ export function isReady(world: World, placement: Seen<Placement>): boolean {
   )
 }
 
+/** It runs, and all that is known against it is that its probes got no answer in time. */
+export function isSilent(world: World, placement: Seen<Placement>): boolean {
+  const report = reportOn(world, placement)
+  return report?.state === 'unready' && report.probe?.silent === true
+}
+
 /** Nothing is expected of it there any more: its host is lost or was removed. */
 export function isOnLostHost(world: World, placement: Placement): boolean {
   const host = world.hosts.get(placement.host)

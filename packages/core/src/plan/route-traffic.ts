@@ -12,7 +12,7 @@ import {
 import { trafficShares } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
 import type { Leaving } from './fill-generations.ts'
-import { addressOf, isReady } from './readiness.ts'
+import { addressOf, isOnLostHost, isReady, isSilent } from './readiness.ts'
 
 /** The record as it will stand; undefined where the service never had a route. */
 export function routeTraffic(service: ServiceDraft, rollout: Rollout, leaving: Leaving): Route | undefined {
@@ -30,7 +30,7 @@ export function routeTraffic(service: ServiceDraft, rollout: Rollout, leaving: L
       ({ generation, share }): Backing => ({
         generation,
         share,
-        endpoints: endpointsOf(service, generation, leaving),
+        endpoints: endpointsOf(service, generation, leaving, share > 0 ? stored : undefined),
       }),
     ),
     drainMs: spec.rollout.drain,
@@ -40,21 +40,39 @@ export function routeTraffic(service: ServiceDraft, rollout: Rollout, leaving: L
   return wanted
 }
 
+/**
+ * The ready instances. Where fewer than half of those that run are ready, the others that answered until now stay, if nothing
+ * worse is known of them than that their probes got no answer in time: many that fall silent together are likely slow, not
+ * broken, and whoever takes their traffic away refuses it, or drives it onto the few that are left. `answered`: the route as
+ * it stands, of a generation that answers users.
+ */
 function endpointsOf(
   service: ServiceDraft,
   generation: GenerationNumber,
   leaving: Leaving,
+  answered: Route | undefined,
 ): readonly Endpoint[] {
   const { view, draft } = service
-  const endpoints: Endpoint[] = []
+  const ready: Endpoint[] = []
+  const silent: Endpoint[] = []
+  let running = 0
   for (const [key, seen] of view.placements) {
     const placement = seen.value
     if (placement.generation !== generation || placement.desired === 'stop' || leaving.has(key)) continue
     const address = addressOf(service, placement)
-    if (address === undefined || !isReady(draft.world, seen)) continue
-    endpoints.push({ instance: placement.instance, address, ports: placement.ports })
+    if (address === undefined || isOnLostHost(draft.world, placement)) continue
+    running++
+    const endpoint = { instance: placement.instance, address, ports: placement.ports }
+    if (isReady(draft.world, seen)) ready.push(endpoint)
+    else if (isSilent(draft.world, seen)) silent.push(endpoint)
   }
-  return endpoints.sort((a, b) => byId(a.instance, b.instance))
+  if (ready.length < running / 2) {
+    const known = new Set(
+      answered?.backings.find(it => it.generation === generation)?.endpoints.map(endpointPrint),
+    )
+    ready.push(...silent.filter(endpoint => known.has(endpointPrint(endpoint))))
+  }
+  return ready.sort((a, b) => byId(a.instance, b.instance))
 }
 
 /**
@@ -95,8 +113,5 @@ function sameRoute(a: Route, b: Route): boolean {
 }
 
 const listenerPrint = (l: Listener) => [l.protocol, l.listen, l.hostnames, l.path, l.expose, l.port]
-const backingPrint = (b: Backing) => [
-  b.generation,
-  b.share,
-  b.endpoints.map(e => [e.instance, e.address, Object.entries(e.ports).sort()]),
-]
+const backingPrint = (b: Backing) => [b.generation, b.share, b.endpoints.map(endpointPrint)]
+const endpointPrint = (e: Endpoint) => JSON.stringify([e.instance, e.address, Object.entries(e.ports).sort()])

@@ -5,7 +5,7 @@
 import { after, type Instant } from '../model/clock.ts'
 import { type GenerationNumber, type HostId, instanceId, placeOf, type ServiceName } from '../model/ids.ts'
 import type { Placement } from '../model/placement.ts'
-import type { InstanceState } from '../model/report.ts'
+import type { InstanceState, Report } from '../model/report.ts'
 import type { Revision } from '../model/revision.ts'
 import { listenersOf } from '../model/route.ts'
 import type { GenerationRecord, Intent, SpecRecord } from '../model/service.ts'
@@ -28,6 +28,7 @@ export interface ReportChanges {
   readonly uid?: string
   readonly placement?: string
   readonly attempt?: number
+  readonly probe?: Report['probe']
 }
 
 export class Stage {
