@@ -238,7 +238,7 @@ interface Ask extends WriteOptions {
 }
 
 function callerOf(options: ClientOptions) {
-  const server = options.server.replace(/\/+$/, '')
+  const server = options.server.replace(/(?<!\/)\/+$/, '')
   const doFetch = options.fetch ?? fetch
   const timeoutMs = options.timeoutMs ?? 15_000
 

@@ -9,6 +9,25 @@ import { cpus, duration, memory } from './units.ts'
 /** A field that has a meaning and no implementation yet. */
 const notYet = z.never({ error: 'is not supported yet; leave it out' }).optional()
 
+/** Text in a given form. What is longer than `max` characters is refused before the pattern reads it. */
+const form = (max: number, pattern: RegExp, error?: string) =>
+  z.string().max(max, { abort: true }).regex(pattern, { error })
+
+/** A map of at most `max` entries. */
+const mapOf = <Key extends z.core.$ZodRecordKey, Value extends z.ZodType>(
+  key: Key,
+  value: Value,
+  max: number,
+) =>
+  z
+    .record(key, value)
+    .refine(map => Object.keys(map).length <= max, {
+      error: `must have at most ${max} keys`,
+      params: { code: 'too_many' },
+    })
+    .meta({ maxProperties: max })
+    .readonly()
+
 const portName = z.string().regex(/^[a-z](?:[-a-z0-9]{0,13}[a-z0-9])?$/, {
   error: 'a port name has lower-case letters, digits and hyphens, at most 15 characters',
 })
@@ -25,13 +44,11 @@ const wordList = z.array(text(32_768)).max(256)
 const words = wordList.readonly()
 
 /** registry/path:tag or …@sha256:digest, as Docker's reference grammar has it. */
-const image = z
-  .string()
-  .max(512)
-  .regex(
-    /^(?:(?:[a-zA-Z0-9](?:[-a-zA-Z0-9.]*[a-zA-Z0-9])?)(?::\d{1,5})?\/)?[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*(?::[\w][\w.-]{0,127})?(?:@sha256:[a-f0-9]{64})?$/,
-    { error: "must be an image reference such as 'registry.example/shop:1.4.2' or 'shop@sha256:…'" },
-  )
+const image = form(
+  512,
+  /^(?:(?:[a-zA-Z0-9](?:[-a-zA-Z0-9.]*[a-zA-Z0-9])?)(?::\d{1,5})?\/)?[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*(?::[\w][\w.-]{0,127})?(?:@sha256:[a-f0-9]{64})?$/,
+  "must be an image reference such as 'registry.example/shop:1.4.2' or 'shop@sha256:…'",
+)
 
 const envName = z
   .string()
@@ -43,26 +60,15 @@ const labelKey = z
   })
   .refine(key => !key.startsWith('boxcar.'), { error: "labels that start with 'boxcar.' belong to Boxcar" })
 
-const httpPath = z
-  .string()
-  .max(1024)
-  .regex(/^\/[\x21\x24-\x7e]*$/, {
-    error: 'must be a path that starts with / and has no spaces, quotes or control characters',
-  })
-  .refine(path => !path.startsWith('//'), { error: 'must not start with //' })
+const httpPath = form(
+  1024,
+  /^\/[\x21\x24-\x7e]*$/,
+  'must be a path that starts with / and has no spaces, quotes or control characters',
+).refine(path => !path.startsWith('//'), { error: 'must not start with //' })
 
 const probeFields = {
   http: httpPath.optional(),
-  headers: z
-    .record(
-      z.string().regex(/^[A-Za-z0-9-]{1,64}$/),
-      z
-        .string()
-        .max(1024)
-        .regex(/^[\t\x20-\x7e]*$/),
-    )
-    .readonly()
-    .optional(),
+  headers: mapOf(z.string().regex(/^[A-Za-z0-9-]{1,64}$/), form(1024, /^[\t\x20-\x7e]*$/), 32).optional(),
   /** Statuses that count as healthy; left out: 200 to 399. */
   status: z.array(z.int().min(100).max(599)).max(16).readonly().optional(),
   tcp: z.literal(true).optional(),
@@ -109,37 +115,41 @@ const templateFields = {
   image,
   command: words.optional(),
   entrypoint: words.optional(),
-  user: z
-    .string()
-    .max(128)
-    .regex(/^[\w.-]+(?::[\w.-]+)?$/, { error: "must be 'user' or 'user:group'" })
-    .optional(),
-  workdir: z.string().max(4096).regex(/^\//, { error: 'must be an absolute path' }).optional(),
-  env: z
-    .record(
-      envName,
-      z
-        .union([text(131_072), z.number(), z.boolean()], { error: 'must be text, a number or a boolean' })
-        .transform(String),
-    )
-    .readonly()
-    .default({}),
-  labels: z.record(labelKey, text(4096)).readonly().default({}),
+  user: form(128, /^[\w.-]+(?::[\w.-]+)?$/, "must be 'user' or 'user:group'").optional(),
+  workdir: form(4096, /^\//, 'must be an absolute path').optional(),
+  env: mapOf(
+    envName,
+    z
+      .union([text(131_072), z.number(), z.boolean()], { error: 'must be text, a number or a boolean' })
+      // 12345678901234567890 was read as …000 already: what is written is gone.
+      .refine(value => !Number.isInteger(value) || Number.isSafeInteger(value), {
+        error: 'has more digits than a number keeps; quote it',
+      })
+      .transform(String),
+    1000,
+  ).default({}),
+  labels: mapOf(labelKey, text(4096), 256).default({}),
   stop: z
     .strictObject({ signal: signal.default('SIGTERM'), grace: duration('0s', '1h').prefault('10s') })
     .prefault({}),
   init: z.boolean().default(false),
   readOnly: z.boolean().default(false),
   tmpfs: z
-    .array(z.string().regex(/^\/[\w./-]*$/, { error: 'must be an absolute path' }))
+    .array(
+      form(4096, /^(?:\/[\w.-]+)+\/?$/, 'must be an absolute path below /').refine(
+        path => !hasDotSegment(path) && !/^\/(?:proc|sys)(?:\/|$)/.test(path),
+        { error: 'must not contain . or .. segments, and not lie in /proc or /sys' },
+      ),
+    )
     .max(32)
     .readonly()
     .default([]),
   shmSize: memory('1MiB', '64GiB').optional(),
-  extraHosts: z
-    .record(z.string().regex(/^[a-zA-Z0-9][-a-zA-Z0-9.]{0,252}$/), z.union([z.ipv4(), z.ipv6()]))
-    .readonly()
-    .default({}),
+  extraHosts: mapOf(
+    z.string().regex(/^[a-zA-Z0-9][-a-zA-Z0-9.]{0,252}$/),
+    z.union([z.ipv4(), z.ipv6()]),
+    256,
+  ).default({}),
   capabilities: z
     .strictObject({
       drop: z
@@ -194,6 +204,8 @@ const templateFields = {
     .prefault({}),
 }
 
+const hasDotSegment = (path: string) => /(?:^|\/)\.{1,2}(?:\/|$)/.test(path)
+
 const hostnamePattern =
   /^(?=.{1,253}$)[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)*$/
 
@@ -208,11 +220,13 @@ const httpRoute = z.strictObject({
     .max(64)
     .readonly()
     .default([]),
-  path: z
-    .string()
-    .max(512)
-    .regex(/^\/(?:[A-Za-z0-9._~-]+\/?)*$/, { error: 'must be a plain path such as / or /shop' })
-    .refine(path => !/(?:^|\/)\.{1,2}(?:\/|$)/.test(path), { error: 'must not contain . or .. segments' })
+  path: form(
+    512,
+    // A slash ends each segment, so that there is one way to read a text and a near miss is found out at once.
+    /^\/(?:[A-Za-z0-9._~-]+(?:\/[A-Za-z0-9._~-]+)*\/?)?$/,
+    'must be a plain path such as / or /shop',
+  )
+    .refine(path => !hasDotSegment(path), { error: 'must not contain . or .. segments' })
     .default('/'),
   expose: z.enum(['public', 'private']).default('public'),
 })
@@ -224,16 +238,11 @@ const tcpRoute = z.strictObject({
 })
 
 /** One label expression: `zone in (a, b)`, `disk = ssd`, `disk != hdd`, `gpu`, `!gpu`. */
-const whereExpression = z
-  .string()
-  .max(1024)
-  .regex(
-    /^\s*(?:!?\s*[\w./-]+|[\w./-]+\s*(?:=|!=)\s*[\w./-]+|[\w./-]+\s+(?:not\s+)?in\s*\(\s*[\w./-]+(?:\s*,\s*[\w./-]+)*\s*\))\s*$/,
-    {
-      error:
-        "must be one of 'key', '!key', 'key = value', 'key != value', 'key in (a, b)', 'key not in (a, b)'",
-    },
-  )
+const whereExpression = form(
+  1024,
+  /^\s*(?:(?:!\s*)?[\w./-]+|[\w./-]+\s*(?:=|!=)\s*[\w./-]+|[\w./-]+\s+(?:not\s+)?in\s*\(\s*[\w./-]+(?:\s*,\s*[\w./-]+)*\s*\))\s*$/,
+  "must be one of 'key', '!key', 'key = value', 'key != value', 'key in (a, b)', 'key not in (a, b)'",
+)
 
 const serviceFields = {
   name: serviceShortName,
@@ -304,13 +313,16 @@ export type Template = z.output<typeof template>
 export type TemplateText = z.input<typeof template>
 
 /** `protocol: http` may be left out of a route; the union needs it said. */
-const withProtocol = z.preprocess(value => {
-  if (!isObject(value) || !Array.isArray(value.routes)) return value
-  const routes = value.routes.map((r: unknown) =>
-    isObject(r) && r.protocol === undefined ? { ...r, protocol: 'http' } : r,
-  )
-  return { ...value, routes }
-}, z.strictObject(serviceFields).superRefine(crossChecks))
+const withProtocol = z.preprocess(
+  value => {
+    if (!isObject(value) || !Array.isArray(value.routes)) return value
+    const routes = value.routes.map((r: unknown) =>
+      isObject(r) && r.protocol === undefined ? { ...r, protocol: 'http' } : r,
+    )
+    return { ...value, routes }
+  },
+  z.strictObject(serviceFields).superRefine(crossChecks, { when: ({ value }) => isObject(value) }),
+)
 
 export const serviceSpec = withProtocol
 /** A service with defaults filled in; sizes in MiB, times in milliseconds, cores in thousandths. */
@@ -343,38 +355,85 @@ function stable(value: unknown): string {
   return `{${keys.map(key => `${JSON.stringify(key)}:${stable(value[key])}`).join(',')}}`
 }
 
+/** What fields say of each other. A field with a fault of its own is left out; the others are still compared. */
 function crossChecks(spec: z.output<z.ZodObject<typeof serviceFields>>, ctx: z.RefinementCtx): void {
+  const wrong = new Set(ctx.issues.map(issue => issue.path?.[0]))
+  const isRead = (...fields: (keyof typeof serviceFields)[]) => fields.every(field => !wrong.has(field))
   const fault = (path: (string | number)[], message: string) =>
     ctx.addIssue({ code: 'custom', path, message, params: { code: 'conflict_in_spec' } })
-  const ports = new Set<string>()
+  if (isRead('ports')) portsAgree(spec, fault)
+  if (isRead('ports', 'routes')) routesAgree(spec, fault)
+  if (isRead('ports', 'health')) probesAgree(spec, fault)
+  if (isRead('resources')) resourcesAgree(spec, fault)
+  if (isRead('ulimits')) ulimitsAgree(spec, fault)
+  if (isRead('restart')) backoffAgrees(spec, fault)
+}
+
+type Parsed = z.output<z.ZodObject<typeof serviceFields>>
+type Fault = (path: (string | number)[], message: string) => void
+
+function portsAgree({ ports }: Parsed, fault: Fault): void {
+  const names = new Set<string>()
   const numbers = new Set<number>()
-  spec.ports.forEach((port, i) => {
-    if (ports.has(port.name)) fault(['ports', i, 'name'], `port name '${port.name}' is given twice`)
+  ports.forEach((port, i) => {
+    if (names.has(port.name)) fault(['ports', i, 'name'], `port name '${port.name}' is given twice`)
     if (numbers.has(port.container))
       fault(['ports', i, 'container'], `container port ${port.container} is given twice`)
-    ports.add(port.name)
+    names.add(port.name)
     numbers.add(port.container)
-    const hostTwins = spec.ports.filter(other => other.hostPort === port.hostPort)
+    const hostTwins = ports.filter(other => other.hostPort === port.hostPort)
     if (port.hostPort !== undefined && hostTwins.length > 1)
       fault(['ports', i, 'hostPort'], `host port ${port.hostPort} is given twice`)
   })
-  const known = ports.size === 0 ? 'the spec has no ports' : `ports are: ${[...ports].join(', ')}`
-  spec.routes.forEach((route, i) => {
-    if (!ports.has(route.port)) fault(['routes', i, 'port'], `no port is named '${route.port}'; ${known}`)
+}
+
+const knownPorts = (ports: Parsed['ports']) =>
+  ports.length === 0 ? 'the spec has no ports' : `ports are: ${ports.map(port => port.name).join(', ')}`
+
+function routesAgree({ ports, routes }: Parsed, fault: Fault): void {
+  routes.forEach((route, i) => {
+    if (!ports.some(port => port.name === route.port))
+      fault(['routes', i, 'port'], `no port is named '${route.port}'; ${knownPorts(ports)}`)
   })
+  ports.forEach(({ hostPort }, i) => {
+    const listening = routes.findIndex(route => route.listen === hostPort)
+    if (listening >= 0)
+      fault(
+        ['ports', i, 'hostPort'],
+        `must not be ${hostPort}, where /routes/${listening}/listen has the proxy of every host listen`,
+      )
+  })
+}
+
+function probesAgree({ ports, health }: Parsed, fault: Fault): void {
   for (const kind of ['startup', 'readiness', 'liveness'] as const) {
-    const probe = spec.health[kind]
+    const probe = health[kind]
     if (probe === undefined) continue
-    if (probe.port !== undefined && !ports.has(probe.port))
-      fault(['health', kind, 'port'], `no port is named '${probe.port}'; ${known}`)
-    if ((probe.http !== undefined || probe.tcp !== undefined) && ports.size === 0)
+    if (probe.port !== undefined && !ports.some(port => port.name === probe.port))
+      fault(['health', kind, 'port'], `no port is named '${probe.port}'; ${knownPorts(ports)}`)
+    if ((probe.http !== undefined || probe.tcp !== undefined) && ports.length === 0)
       fault(['health', kind], 'an http or tcp probe needs a port in /ports')
   }
-  const { reservations, limits } = spec.resources
+}
+
+function resourcesAgree({ resources: { reservations, limits } }: Parsed, fault: Fault): void {
   if (reservations.memory !== undefined && limits.memory !== undefined && reservations.memory > limits.memory)
     fault(['resources', 'reservations', 'memory'], 'must not be above /resources/limits/memory')
   if (reservations.cpus !== undefined && limits.cpus !== undefined && reservations.cpus > limits.cpus)
     fault(['resources', 'reservations', 'cpus'], 'must not be above /resources/limits/cpus')
+}
+
+function ulimitsAgree({ ulimits = {} }: Parsed, fault: Fault): void {
+  const height = (limit: number) => (limit === -1 ? Number.POSITIVE_INFINITY : limit)
+  for (const [name, { soft, hard }] of Object.entries(ulimits))
+    if (height(soft) > height(hard))
+      fault(['ulimits', name, 'soft'], `must not be above /ulimits/${name}/hard (-1 is without limit)`)
+}
+
+function backoffAgrees({ restart: { backoff } }: Parsed, fault: Fault): void {
+  for (const part of ['first', 'then'] as const)
+    if (backoff[part] > backoff.cap)
+      fault(['restart', 'backoff', part], 'must not be above /restart/backoff/cap')
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

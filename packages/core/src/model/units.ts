@@ -1,8 +1,11 @@
 import { z } from 'zod'
 
+/** Sizes and times have no more characters than this; longer ones would be repeated in what is said of them. */
+const longest = 32
+
 /** Sizes in MiB. `256MiB`, Docker's `256m`, bytes are rounded up to whole MiB. */
 export function parseMemoryMiB(text: string): number | { readonly problem: string } {
-  const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(text)
+  const match = text.length > longest ? null : /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(text)
   if (match === null) return { problem: 'must be a size such as 256MiB or 1.5GiB' }
   const [, digits = '', unit = ''] = match
   const short = /^([KMGT])i$/.exec(unit)
@@ -30,7 +33,7 @@ const kibPerUnit: Readonly<Record<string, number>> = {
 
 /** Milliseconds of `500ms`, `2s`, `5m`, `1h`. */
 export function parseDurationMs(text: string): number | { readonly problem: string } {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text)
+  const match = text.length > longest ? null : /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text)
   if (match === null) return { problem: 'must be a time with a unit, such as 500ms, 2s, 5m or 1h' }
   return Math.round(Number(match[1]) * (msPerUnit[match[2] ?? ''] ?? Number.NaN))
 }
@@ -75,7 +78,7 @@ function measured(
 export const cpus = z
   .number({
     error: issue =>
-      typeof issue.input === 'string' && /^\d+m$/.test(issue.input)
+      typeof issue.input === 'string' && /^\d{1,7}m$/.test(issue.input)
         ? `must be a number of cores; did you mean ${Number.parseInt(issue.input, 10) / 1000}?`
         : 'must be a number of cores, such as 0.5',
   })

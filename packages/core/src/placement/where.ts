@@ -10,7 +10,7 @@ export type LabelRule =
  * Throws on anything else: specs are checked against this grammar before they are stored.
  */
 export function parseWhere(text: string): LabelRule {
-  const [, bang, bare] = /^\s*(!?)\s*([\w./-]+)\s*$/.exec(text) ?? []
+  const [, bang, bare] = /^\s*(?:(!)\s*)?([\w./-]+)\s*$/.exec(text) ?? []
   if (bare !== undefined) return { kind: bang === '!' ? 'lacks' : 'has', key: bare }
 
   const [, one, sign, value] = /^\s*([\w./-]+)\s*(!?=)\s*([\w./-]+)\s*$/.exec(text) ?? []
