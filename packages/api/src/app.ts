@@ -18,7 +18,7 @@ import type { ApiDeps } from './deps.ts'
 import { guardCaller } from './guard.ts'
 import { HostActions } from './host-settings.ts'
 import { Intents } from './intents.ts'
-import { readJsonBytes } from './json.ts'
+import { plain, readJsonBytes } from './json.ts'
 import { Picture } from './picture.ts'
 import { detailOf, problemOf, refuse } from './problem.ts'
 import { staleMs } from './readiness.ts'
@@ -128,9 +128,11 @@ function readBodiesStrictly(app: App): void {
       const charset = /;\s*charset="?([^";]+)"?/i.exec(type)?.[1]
       const encoding = request.headers['content-encoding']
       if (charset !== undefined && !/^utf-?8$/i.test(charset.trim()))
-        return done(new WrongRequest('media', [mediaFault(`charset ${charset}: only UTF-8 is read`)]))
+        return done(new WrongRequest('media', [mediaFault(`charset ${plain(charset)}: only UTF-8 is read`)]))
       if (encoding !== undefined && encoding !== 'identity')
-        return done(new WrongRequest('media', [mediaFault(`content encoding ${encoding}: send it as it is`)]))
+        return done(
+          new WrongRequest('media', [mediaFault(`content encoding ${plain(encoding)}: send it as it is`)]),
+        )
       const outcome = readJsonBytes(typeof bytes === 'string' ? Buffer.from(bytes) : bytes)
       if (outcome.kind === 'read') return done(null, outcome.value)
       const { pointer, code, message } = outcome.fault

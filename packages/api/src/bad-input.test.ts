@@ -34,6 +34,10 @@ async function refused(request: {
   return problem
 }
 
+/** So many keys with the same value. */
+const many = (n: number, value: unknown) =>
+  Object.fromEntries(Array.from({ length: n }, (_, i) => [`A${i}`, value]))
+
 const spec = (part: object) => JSON.stringify({ image: 'web:1', ...part })
 
 describe('a spec that is wrong is 422, with a pointer for each fault', () => {
@@ -281,6 +285,76 @@ describe('a spec that is wrong is 422, with a pointer for each fault', () => {
       /limits/,
     ],
     ['where', { image: 'a', placement: { where: ['zone ~ a'] } }, '/placement/where/0', 'format', /key/],
+    [
+      'a host port that is its own listen',
+      {
+        image: 'a',
+        ports: [{ name: 'a', container: 1, hostPort: 81 }],
+        routes: [{ port: 'a', listen: 81 }],
+      },
+      '/ports/0/hostPort',
+      'conflict_in_spec',
+      /\/routes\/0\/listen/,
+    ],
+    [
+      'a soft limit above the hard one',
+      { image: 'a', ulimits: { nofile: { soft: 10, hard: 5 } } },
+      '/ulimits/nofile/soft',
+      'conflict_in_spec',
+      /\/ulimits\/nofile\/hard/,
+    ],
+    [
+      'a soft limit without limit',
+      { image: 'a', ulimits: { nofile: { soft: -1, hard: 5 } } },
+      '/ulimits/nofile/soft',
+      'conflict_in_spec',
+      /without limit/,
+    ],
+    [
+      'a first wait above the cap',
+      { image: 'a', restart: { backoff: { first: '2m' } } },
+      '/restart/backoff/first',
+      'conflict_in_spec',
+      /\/restart\/backoff\/cap/,
+    ],
+    [
+      'a later wait above the cap',
+      // biome-ignore lint/suspicious/noThenProperty: the spec's own word
+      { image: 'a', restart: { backoff: { then: '3s', cap: '2s' } } },
+      '/restart/backoff/then',
+      'conflict_in_spec',
+      /\/restart\/backoff\/cap/,
+    ],
+    ['tmpfs on all', { image: 'a', tmpfs: ['/'] }, '/tmpfs/0', 'format', /below \//],
+    ['tmpfs around', { image: 'a', tmpfs: ['/t', '/x/../proc'] }, '/tmpfs/1', 'format', /segments/],
+    ['tmpfs in /proc', { image: 'a', tmpfs: ['/proc/x'] }, '/tmpfs/0', 'format', /\/proc/],
+    ['a number with too many digits', { image: 'a', env: { A: 2 ** 53 } }, '/env/A', 'format', /quote it/],
+    ['10,001 variables', { image: 'a', env: many(10_001, '1') }, '/env', 'too_many', /1000/],
+    ['1,001 variables', { image: 'a', env: many(1_001, '1') }, '/env', 'too_many', /1000/],
+    ['257 labels', { image: 'a', labels: many(257, '1') }, '/labels', 'too_many', /256/],
+    ['257 hosts', { image: 'a', extraHosts: many(257, '::1') }, '/extraHosts', 'too_many', /256/],
+    [
+      '33 headers',
+      {
+        image: 'a',
+        ports: [{ name: 'a', container: 1 }],
+        health: { liveness: { http: '/', headers: many(33, 'x') } },
+      },
+      '/health/liveness/headers',
+      'too_many',
+      /32/,
+    ],
+    ['100,000 words', { image: 'a', command: Array(100_000).fill(1) }, '/command', 'too_many', /1000/],
+    ['1,001 keys', { image: 'a', ...many(1_000, 1) }, '', 'too_many', /1000/],
+    [
+      'more values than are looked at',
+      { image: 'a', routes: Array(64).fill({ hostnames: Array(900).fill(1) }) },
+      '',
+      'too_many',
+      /20000/,
+    ],
+    ['more than is stored', { image: 'a', env: many(60, 'x'.repeat(1024)) }, '', 'too_large', /61440/],
+    ['a tag of 513 characters', { image: 'a'.repeat(513) }, '/image', 'length', /512/],
     ['another name', { image: 'a', name: 'api' }, '/name', 'conflict_in_spec', /'web'/],
     ['a name that is no name', { image: 'a', name: 3 }, '/name', 'type', /text/],
   ]
@@ -315,6 +389,68 @@ describe('a spec that is wrong is 422, with a pointer for each fault', () => {
       headers: json,
     })
     expect(many.errors).toHaveLength(20)
+  })
+
+  test('what was read is compared, whatever else is wrong', async () => {
+    const problem = await refused({
+      payload: JSON.stringify({
+        image: 'A',
+        name: 'api',
+        replicas: '3',
+        replica: 3,
+        health: { liveness: { http: '/' } },
+        restart: { backoff: { first: '2m' } },
+        routes: [{ port: 'x', listen: 80 }],
+      }),
+      headers: json,
+    })
+    expect(problem.errors.map(e => e.pointer).sort()).toEqual([
+      '/health/liveness',
+      '/image',
+      '/name',
+      '/replica',
+      '/replicas',
+      '/restart/backoff/first',
+      '/routes/0/port',
+    ])
+  })
+
+  test('what was not read is not compared', async () => {
+    const problem = await refused({
+      payload: spec({ ports: [{ name: 'HTTP', container: 1 }], routes: [{ port: 'http', listen: 80 }] }),
+      headers: json,
+    })
+    expect(problem.errors.map(e => e.pointer)).toEqual(['/ports/0/name'])
+  })
+
+  test('a key is shown short and harmless', async () => {
+    const key = `\u001b[31m\u202e${'k'.repeat(3_000)}`
+    for (const payload of [
+      spec({ [key]: 1 }),
+      spec({ env: { [key]: '1' } }),
+      spec({ x: { [key]: 1 } }),
+      `{${JSON.stringify(key)}:1,${JSON.stringify(key)}:1}`,
+    ]) {
+      const { detail } = await refused({ payload, headers: json })
+      expect(detail.length).toBeLessThan(400)
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: that none is left is what is tested
+      expect(detail).not.toMatch(/[\u0000-\u001f\u202e]/)
+    }
+  })
+
+  test('nothing grows beyond what is stored', async () => {
+    const url = '/v1/projects/shop/services/grown'
+    expect((await server.app.inject({ method: 'PUT', url, payload: { image: 'a' } })).statusCode).toBe(201)
+    const patch = (env: object) => ({
+      method: 'PATCH' as const,
+      url,
+      payload: JSON.stringify({ env }),
+      headers: json,
+    })
+    const first = await server.app.inject(patch(many(50, 'x'.repeat(1000))))
+    expect(first.statusCode).toBe(200)
+    const more = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`B${i}`, 'x'.repeat(1000)]))
+    expect((await refused(patch(more))).errors).toMatchObject([{ pointer: '', code: 'too_large' }])
   })
 
   test('what was there is shown short and harmless', async () => {

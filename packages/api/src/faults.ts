@@ -3,7 +3,7 @@
  * was there, and the nearest known key for an unknown one. The CLI uses it for files, so both say the same.
  */
 import type { z } from 'zod'
-import { pointerOf, show } from './json.ts'
+import { plain, pointerOf, show } from './json.ts'
 import type { FaultView } from './views.ts'
 
 export type Checked<Value> =
@@ -19,28 +19,69 @@ export function check<Schema extends z.ZodType>(
   value: unknown,
   at = '',
 ): Checked<z.output<Schema>> {
+  const crowded = crowdedIn(value)
+  if (crowded.length > 0) return { kind: 'wrong', faults: listed(crowded, at) }
   const parsed = schema.safeParse(value, { reportInput: true, error: wordsOf })
   if (parsed.success) return { kind: 'good', value: parsed.data }
-  const faults = parsed.error.issues.flatMap(issue => faultsOf(issue, schema, value))
-  return { kind: 'wrong', faults: faults.slice(0, maxFaults).map(f => ({ ...f, pointer: at + f.pointer })) }
+  return { kind: 'wrong', faults: listed(faultsOf(parsed.error.issues, schema, value), at) }
+}
+
+/** The first faults, each worked out only as it is listed. */
+export function listed(faults: Iterable<FaultView>, at = ''): readonly FaultView[] {
+  const list: FaultView[] = []
+  for (const fault of faults) {
+    list.push({ ...fault, pointer: at + fault.pointer })
+    if (list.length === maxFaults) break
+  }
+  return list
+}
+
+/** A list or an object has no more entries than this, and a body no more values: what is larger is not looked at. */
+const maxEntries = 1000
+const maxValues = 20_000
+
+/** Whether a value is too large to be looked at, entry by entry, by a schema. */
+function crowdedIn(root: unknown): readonly FaultView[] {
+  const faults: FaultView[] = []
+  let left = maxValues
+  walk(root, [])
+  return left < 0
+    ? [{ pointer: '', code: 'too_many', message: `must not hold more than ${maxValues} values in all` }]
+    : faults
+
+  function walk(value: unknown, path: readonly PropertyKey[]): void {
+    left -= 1
+    if (typeof value !== 'object' || value === null || left < 0) return
+    const size = Array.isArray(value) ? value.length : Object.keys(value).length
+    if (size > maxEntries)
+      faults.push({
+        pointer: pointerOf(path),
+        code: 'too_many',
+        message: `must not have more than ${maxEntries} ${Array.isArray(value) ? 'entries' : 'keys'}; has ${size}`,
+      })
+    else for (const [key, part] of Object.entries(value)) walk(part, [...path, key])
+  }
 }
 
 type Issue = z.core.$ZodIssue
 
-function faultsOf(issue: Issue, schema: z.ZodType, root: unknown): FaultView[] {
-  if (issue.code === 'unrecognized_keys')
-    return issue.keys.map(key => unknownKey(issue.path, key, schema, root))
+function* faultsOf(issues: readonly Issue[], schema: z.ZodType, root: unknown): Generator<FaultView> {
+  for (const issue of issues)
+    if (issue.code === 'unrecognized_keys')
+      for (const key of issue.keys) yield unknownKey(issue.path, key, schema, root)
+    else yield faultOf(issue, root)
+}
+
+function faultOf(issue: Issue, root: unknown): FaultView {
   const pointer = pointerOf(issue.path)
   const got = valueAt(root, issue.path)
   const fault = { pointer, code: codeOf(issue, got), message: issue.message }
   const allowed = allowedOf(issue)
-  return [
-    {
-      ...fault,
-      ...(got === undefined ? {} : { got: show(got) }),
-      ...(allowed === undefined ? {} : { allowed }),
-    },
-  ]
+  return {
+    ...fault,
+    ...(got === undefined ? {} : { got: show(got) }),
+    ...(allowed === undefined ? {} : { allowed }),
+  }
 }
 
 function codeOf(issue: Issue, got: unknown): string {
@@ -154,7 +195,7 @@ function unknownKey(path: readonly PropertyKey[], key: string, schema: z.ZodType
     return { pointer, code: 'read_only', message: `'${key}' is said by the cluster and cannot be set`, got }
   const near = nearest(key, known)
   const hint = near === undefined ? '' : `; did you mean '${near}'?`
-  const message = `unknown key '${escapeKey(key)}'${hint}`
+  const message = `unknown key '${plain(key)}'${hint}`
   return {
     pointer,
     code: 'unknown_field',
@@ -163,8 +204,6 @@ function unknownKey(path: readonly PropertyKey[], key: string, schema: z.ZodType
     ...(known.length === 0 || known.length > 40 ? {} : { allowed: [...known] }),
   }
 }
-
-const escapeKey = (key: string) => show(key).slice(1, -1)
 
 function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
   let value = root

@@ -113,7 +113,7 @@ class Reader {
       this.#path.push(key)
       if (key === '__proto__') this.#refuse("the key '__proto__' is not allowed", 'forbidden_key', keyAt)
       if (Object.hasOwn(object, key))
-        this.#refuse(`the key '${key.slice(0, 64)}' is given twice`, 'duplicate_key', keyAt)
+        this.#refuse(`the key '${plain(key)}' is given twice`, 'duplicate_key', keyAt)
       this.#space()
       if (!this.#take(':')) this.#refuse("':' is needed after a key")
       this.#space()
@@ -223,23 +223,31 @@ export const pointerOf = (path: readonly PropertyKey[]): string =>
 
 const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
 
-/** A value for people: as JSON, nothing invisible in it, at most 64 characters. */
-export function show(value: unknown): string {
-  const text = preview(value).replace(unsafe, char => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`)
-  return text.length <= 64 ? text : `${text.slice(0, 63)}…`
+/** Text for people: nothing invisible in it, at most 64 characters. */
+export function plain(text: string): string {
+  const visible = text
+    .slice(0, longest + 1)
+    .replace(unsafe, char => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`)
+  return visible.length <= longest ? visible : `${visible.slice(0, longest - 1)}…`
 }
 
+const longest = 64
+
+/** A value for people: as JSON, nothing invisible in it, at most 64 characters. */
+export const show = (value: unknown): string => plain(preview(value, 0))
+
 /** Enough of a value to fill 64 characters, without writing out all of a large one. */
-function preview(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? value.slice(0, 80) : value)
+function preview(value: unknown, depth: number): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, longest + 1))
   if (typeof value === 'number') return String(value)
   if (Array.isArray(value))
-    return value.length > 8 ? `an array of ${value.length}` : `[${value.map(preview).join(',')}]`
+    return value.length > 8 || depth > 2
+      ? `an array of ${value.length}`
+      : `[${value.map(part => preview(part, depth + 1)).join(',')}]`
   if (typeof value === 'object' && value !== null) {
     const keys = Object.keys(value)
-    return keys.length === 0
-      ? '{}'
-      : `an object with ${keys.slice(0, 4).join(', ')}${keys.length > 4 ? ', …' : ''}`
+    const shown = keys.slice(0, 4).map(key => key.slice(0, longest))
+    return keys.length === 0 ? '{}' : `an object with ${shown.join(', ')}${keys.length > 4 ? ', …' : ''}`
   }
   return String(value)
 }

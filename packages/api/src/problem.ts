@@ -1,4 +1,5 @@
 import type { FastifyReply } from 'fastify'
+import { plain } from './json.ts'
 import type { FaultView, ProblemView } from './views.ts'
 
 /** The refusals that the API knows: the last part of their `type`, their status and title. */
@@ -70,7 +71,7 @@ export function refuse(reply: FastifyReply, kind: ProblemKind, words: ProblemWor
 export function detailOf(faults: readonly FaultView[]): string {
   const [first] = faults
   if (first === undefined) return 'the request is not valid'
-  const where = first.pointer === '' ? '' : `${first.pointer} `
+  const where = first.pointer === '' ? '' : `${plain(first.pointer)} `
   const got = first.got === undefined || first.code === 'unknown_field' ? '' : `; got ${first.got}`
   const more = faults.length === 1 ? '' : ` (and ${faults.length - 1} more)`
   return `${where}${first.message}${got}${more}`

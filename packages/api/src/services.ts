@@ -6,7 +6,7 @@ import { absent, put, remove, unchanged } from '@boxcar/store/collection'
 import { claims, generations, rollouts, specs } from '@boxcar/store/keys'
 import { compareRevisions, type Guard, type Listing, type Revision, type Write } from '@boxcar/store/store'
 import { z } from 'zod'
-import { checkSpec, withName } from './decide/check-spec.ts'
+import { checkNamed, checkSpec, notAnObject } from './decide/check-spec.ts'
 import type { HeldClaim } from './decide/claims.ts'
 import { differences } from './decide/difference.ts'
 import { isObject, mergePatch } from './decide/merge-patch.ts'
@@ -14,7 +14,6 @@ import { decideSave, type Save, type Seen } from './decide/save.ts'
 import type { ApiDeps } from './deps.ts'
 import type { Checked } from './faults.ts'
 import { Keeper } from './idempotency.ts'
-import { show } from './json.ts'
 import type { Picture, WrittenSpec } from './picture.ts'
 import type { Refusal } from './refusal.ts'
 import type { DeletedView, FaultView, PlanView, SavedView } from './views.ts'
@@ -54,24 +53,14 @@ export class Services {
 
   /** The whole desired state. */
   async put(name: ServiceName, short: string, body: unknown, context: WriteContext): Promise<SaveOutcome> {
-    const named = withName(body, short)
-    if (named.kind === 'wrong') return { kind: 'invalid', faults: named.faults }
-    const text = named.value
-    const checked = checkSpec(text)
+    const checked = checkNamed(body, short)
     if (checked.kind === 'wrong') return { kind: 'invalid', faults: checked.faults }
-    return this.#save(name, context, () => ({
-      kind: 'good',
-      value: { text, spec: checked.value, manner: 'deploy' },
-    }))
+    return this.#save(name, context, () => ({ kind: 'good', value: { ...checked.value, manner: 'deploy' } }))
   }
 
   /** A JSON merge patch of what is there. */
   async patch(name: ServiceName, short: string, body: unknown, context: WriteContext): Promise<SaveOutcome> {
-    if (!isObject(body))
-      return {
-        kind: 'invalid',
-        faults: [{ pointer: '', code: 'type', message: 'must be an object', got: show(body) }],
-      }
+    if (!isObject(body)) return { kind: 'invalid', faults: [notAnObject(body)] }
     if (body['replicas'] === null)
       return {
         kind: 'invalid',
@@ -333,15 +322,14 @@ function patched(
   short: string,
   patch: Readonly<Record<string, unknown>>,
 ): Prepared {
-  const merged = withName(mergePatch(before, patch), short)
-  if (merged.kind === 'wrong') return merged
-  const checked = checkSpec(merged.value)
+  const checked = checkNamed(mergePatch(before, patch), short)
   if (checked.kind === 'wrong') return checked
-  const { replicas } = checked.value
+  const { spec, text: merged } = checked.value
+  const { replicas } = spec
   if (before['replicas'] !== undefined || patch['replicas'] === undefined || replicas === undefined)
-    return { kind: 'good', value: { text: merged.value, spec: checked.value, manner: 'adjust' } }
-  const { replicas: _scaled, ...text } = merged.value
-  return { kind: 'good', value: { text, spec: checked.value, manner: 'adjust', replicas } }
+    return { kind: 'good', value: { text: merged, spec, manner: 'adjust' } }
+  const { replicas: _scaled, ...text } = merged
+  return { kind: 'good', value: { text, spec, manner: 'adjust', replicas } }
 }
 
 const portsOf = (spec: ServiceSpec): ReadonlySet<number> => new Set(spec.routes.map(route => route.listen))

@@ -149,14 +149,14 @@ export const specFields: readonly SpecField[] = [
   {
     path: 'env',
     meaning: 'environment variables',
-    takes: 'names and values: text, numbers, booleans',
+    takes: 'at most 1000 names and values: text, numbers, booleans',
     fallback: 'none',
     effect: 'generation',
   },
   {
     path: 'labels',
     meaning: 'labels of the container',
-    takes: 'names and text; boxcar.* is reserved',
+    takes: 'at most 256 names and text; boxcar.* is reserved',
     fallback: 'none',
     effect: 'generation',
   },
@@ -198,7 +198,7 @@ export const specFields: readonly SpecField[] = [
   {
     path: 'tmpfs',
     meaning: 'folders in memory',
-    takes: 'a list of absolute paths',
+    takes: 'a list of absolute paths, not in /proc or /sys',
     fallback: 'none',
     effect: 'generation',
   },
@@ -212,7 +212,7 @@ export const specFields: readonly SpecField[] = [
   {
     path: 'extraHosts',
     meaning: 'more names in /etc/hosts',
-    takes: 'names and IP addresses',
+    takes: 'at most 256 names and IP addresses',
     fallback: 'none',
     effect: 'generation',
   },
