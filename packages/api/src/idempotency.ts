@@ -2,7 +2,7 @@
 import type { Instant } from '@boxcar/core/model/clock'
 import { absent, put } from '@boxcar/store/collection'
 import { idempotency } from '@boxcar/store/keys'
-import type { Guard, LeaseId, Write } from '@boxcar/store/store'
+import type { Guard, LeaseId, Revision, Write } from '@boxcar/store/store'
 import type { ApiDeps } from './deps.ts'
 
 export interface RequestKey {
@@ -15,7 +15,7 @@ export type Known =
   | { readonly kind: 'new' }
   /** The key was used for another request. */
   | { readonly kind: 'reused' }
-  | { readonly kind: 'known'; readonly body: unknown; readonly revision: string }
+  | { readonly kind: 'known'; readonly body: unknown; readonly revision: Revision }
 
 const dayMs = 24 * 60 * 60 * 1000
 /** Answers of one hour share a lease, which lives a day longer than they need. */
@@ -29,13 +29,17 @@ export class Keeper {
     this.#deps = deps
   }
 
-  /** Throws StoreUnavailable. */
-  async look(key: RequestKey | undefined): Promise<Known> {
+  /** `attempt` counts from 0. Throws StoreUnavailable. */
+  async look(key: RequestKey | undefined, attempt: number): Promise<Known> {
+    // Stale once: somebody was first. Stale again: the lease may be gone, and every write with it would be stale.
+    if (attempt > 1) this.#lease = undefined
     if (key === undefined) return { kind: 'new' }
     const entry = await this.#deps.store.get(idempotency, key.name)
     if (entry === undefined) return { kind: 'new' }
     if (entry.value.print !== key.print) return { kind: 'reused' }
-    return { kind: 'known', body: entry.value.body, revision: entry.value.revision ?? entry.modified }
+    const { body, revision } = entry.value
+    // A revision of the store: `write` put it there.
+    return { kind: 'known', body, revision: (revision as Revision | undefined) ?? entry.modified }
   }
 
   /**
@@ -44,26 +48,15 @@ export class Keeper {
    */
   async write(
     key: RequestKey | undefined,
-    answer: { readonly changed: string },
-    revision: string | undefined,
+    answer: { readonly status: number; readonly body: unknown; readonly revision?: Revision | undefined },
   ): Promise<{ readonly write: Write; readonly guard: Guard } | undefined> {
     if (key === undefined) return undefined
-    const unchangedAt = answer.changed === 'unchanged' ? revision : undefined
-    const record = {
-      print: key.print,
-      status: answer.changed === 'created' ? 201 : 200,
-      body: answer,
-      ...(unchangedAt === undefined ? {} : { revision: unchangedAt }),
-    }
+    const { status, body, revision } = answer
+    const record = { print: key.print, status, body, ...(revision === undefined ? {} : { revision }) }
     return {
       write: put(idempotency, key.name, record, await this.#leaseFor()),
       guard: absent(idempotency, key.name),
     }
-  }
-
-  /** The next answer gets a lease of its own: the one held so far may be gone, and every write with it would be stale. */
-  forgetLease(): void {
-    this.#lease = undefined
   }
 
   async #leaseFor(): Promise<LeaseId> {

@@ -5,14 +5,16 @@ import { type GenerationNumber, type ServiceName, serviceParts } from '@boxcar/c
 import type { Rollout } from '@boxcar/core/model/rollout'
 import type { Intent } from '@boxcar/core/model/service'
 import { type UnclearUndo, unclearUndo } from '@boxcar/core/rollout/rollout'
-import { created, put } from '@boxcar/store/collection'
+import { created, put, unchanged } from '@boxcar/store/collection'
 import { generations, intents, rollouts, specs } from '@boxcar/store/keys'
 import { compareRevisions, noRevision, type Revision } from '@boxcar/store/store'
+import { z } from 'zod'
 import type { ApiDeps } from './deps.ts'
+import { Keeper } from './idempotency.ts'
 import type { Picture } from './picture.ts'
 import type { Refusal } from './refusal.ts'
 import type { RolloutView } from './views.ts'
-import { type Author, type Tried, writing } from './writing.ts'
+import { holds, type Tried, type WriteContext, writing } from './writing.ts'
 
 export type IntentAsk =
   | { readonly kind: 'undo'; readonly to: number | undefined }
@@ -27,8 +29,10 @@ export type IntentOutcome =
 
 interface Written {
   readonly kind: 'written'
+  readonly intent: string
   readonly revision: Revision
 }
+const keptAnswer = z.object({ intent: z.string() })
 
 /** How long a call waits for the leader. */
 const actMs = 10_000
@@ -36,17 +40,28 @@ const actMs = 10_000
 export class Intents {
   readonly #deps: ApiDeps
   readonly #picture: Picture
+  readonly #keeper: Keeper
 
   constructor(deps: ApiDeps, picture: Picture) {
     this.#deps = deps
     this.#picture = picture
+    this.#keeper = new Keeper(deps)
   }
 
-  async ask(name: ServiceName, ask: IntentAsk, author: Author): Promise<IntentOutcome> {
+  async ask(name: ServiceName, ask: IntentAsk, context: WriteContext): Promise<IntentOutcome> {
     const { store, chance, clock, events } = this.#deps
     const id = chance.id()
-    const asked = await writing<Written>(this.#deps, async (): Promise<Tried<Written>> => {
+    const asked = await writing<Written>(this.#deps, async (n): Promise<Tried<Written>> => {
+      const known = await this.#keeper.look(context.key, n)
+      if (known.kind === 'reused') return { kind: 'answer', answer: { kind: 'key-reused' } }
+      if (known.kind === 'known') {
+        // Waits for the same intent once more.
+        const { intent } = keptAnswer.parse(known.body)
+        return { kind: 'answer', answer: { kind: 'written', intent, revision: known.revision } }
+      }
       const [spec, rollout] = await Promise.all([store.get(specs, name), store.get(rollouts, name)])
+      if (!holds(context.condition, spec?.modified))
+        return { kind: 'answer', answer: { kind: 'differs', revision: spec?.modified } }
       if (spec === undefined) return { kind: 'answer', answer: { kind: 'absent', what: `service ${name}` } }
       const kept = await store.list(generations, name)
       const record = rollout?.value.uid === spec.value.uid ? rollout.value : undefined
@@ -58,31 +73,38 @@ export class Intents {
         uid: spec.value.uid,
         kind: ask.kind,
         ...(ask.kind === 'undo' && ask.to !== undefined ? { to: ask.to as GenerationNumber } : {}),
-        by: author.actor,
+        by: context.actor,
         at: clock.wall(),
-        requestId: author.requestId,
+        requestId: context.requestId,
       }
+      const keep = await this.#keeper.write(context.key, { status: 200, body: { intent: id } })
       return {
         kind: 'commit',
         transaction: {
-          guards: [created(specs, name, spec.created)],
+          guards: [
+            context.condition.kind === 'revision'
+              ? unchanged(specs, name, spec.modified)
+              : created(specs, name, spec.created),
+            ...(keep === undefined ? [] : [keep.guard]),
+          ],
           writes: [
+            ...(keep === undefined ? [] : [keep.write]),
             put(intents, { service: name, id }, intent),
             events.write({
               kind: `${ask.kind}-asked`,
-              message: `${author.actor} asked to ${wordsOf(ask)} of ${name}`,
-              actor: author.actor,
-              requestId: author.requestId,
+              message: `${context.actor} asked to ${wordsOf(ask)} of ${name}`,
+              actor: context.actor,
+              requestId: context.requestId,
               project: serviceParts(name).project,
               service: name,
             }),
           ],
         },
-        done: revision => ({ kind: 'written', revision }),
+        done: revision => ({ kind: 'written', intent: id, revision }),
         wasDone: async () => (await store.get(intents, { service: name, id }))?.modified,
       }
     })
-    return asked.kind === 'written' ? this.#wait(name, id, asked.revision) : asked
+    return asked.kind === 'written' ? this.#wait(name, asked.intent, asked.revision) : asked
   }
 
   async #wait(name: ServiceName, id: string, written: Revision): Promise<IntentOutcome> {

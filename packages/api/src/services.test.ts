@@ -46,6 +46,17 @@ const patch = (payload: object, headers: Record<string, string> = {}) =>
   server.app.inject({ method: 'PATCH', url, payload, headers })
 const get = async (at: string) => (await server.app.inject({ url: at })).json()
 
+/** Everybody who comes waits until so many have come; whoever comes later does not wait. */
+function meeting(size: number): () => Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let come = 0
+  return () => {
+    come += 1
+    if (come === size) resolve()
+    return promise
+  }
+}
+
 async function saved(answer: ReturnType<typeof put>): Promise<SavedView> {
   const { statusCode, body } = await answer
   expect([200, 201], body).toContain(statusCode)
@@ -311,6 +322,75 @@ describe('addresses', () => {
   test('two servers cannot give one address to two services at the same moment', async () => {
     const both = await Promise.all([put(route({})), put(route({}), {}, api)])
     expect(both.map(a => a.statusCode).sort()).toEqual([201, 409])
+  })
+
+  test.each([
+    ['one address', { hostnames: ['a.example'] }, { hostnames: ['a.example'] }],
+    ['HTTP and TCP on one port', { hostnames: ['a.example'] }, { protocol: 'tcp' }],
+    ['TCP and TCP on one port', { protocol: 'tcp' }, { protocol: 'tcp' }],
+    ['HTTP for all names and TCP', {}, { protocol: 'tcp' }],
+  ])('of two servers that looked at the same moment, one gets it: %s', async (_, one, other) => {
+    const beside = await testServer({ etcd: server.etcd })
+    // Both have looked before either writes, whatever order they look in.
+    const met = meeting(2)
+    for (const { store } of [server, beside]) {
+      const commit = store.commit.bind(store)
+      store.commit = async transaction => {
+        await met()
+        return commit(transaction)
+      }
+    }
+    const payload = route(other)
+    const both = await Promise.all([put(route(one)), beside.app.inject({ method: 'PUT', url: api, payload })])
+    expect(both.map(a => a.statusCode).sort()).toEqual([201, 409])
+    expect(both.map(a => a.json().code)).toContain('address-claimed')
+    await beside.close()
+  })
+
+  test('services on different addresses do not stand in each other’s way', async () => {
+    const met = meeting(40)
+    const commit = server.store.commit.bind(server.store)
+    let commits = 0
+    server.store.commit = async transaction => {
+      commits += 1
+      await met()
+      return commit(transaction)
+    }
+    const all = await Promise.all(
+      Array.from({ length: 40 }, (_, i) => put(route({ path: `/p${i}` }), {}, `${api}${i}`)),
+    )
+    expect(all.map(a => a.statusCode)).toEqual(Array(40).fill(201))
+    expect(commits, 'none was decided twice').toBe(40)
+  })
+
+  test('a port changes from TCP to HTTP and back, within one service', async () => {
+    await saved(put(route({ protocol: 'tcp' })))
+    await saved(put(route({ hostnames: ['a.example'] })))
+    await saved(put(route({ hostnames: ['b.example'] }), {}, api))
+    expect((await put(route({ protocol: 'tcp' }))).statusCode).toBe(409)
+    await server.app.inject({ method: 'DELETE', url: api })
+    await saved(put(route({ protocol: 'tcp' })))
+    expect((await server.store.list(claims)).entries).toHaveLength(1)
+  })
+
+  test('a plan sees what its own services claim and give up', async () => {
+    const plan = (services: object[]) =>
+      server.app.inject({ method: 'POST', url: '/v1/plans', payload: { project: 'shop', services } })
+    const refused = await plan([
+      { name: 'x', ...route({}) },
+      { name: 'y', ...route({}) },
+    ])
+    expect(refused.statusCode).toBe(409)
+    expect(problemView.parse(refused.json()).errors).toMatchObject([
+      { pointer: '/services/1/routes/0', message: '*:80/ belongs to service shop/x' },
+    ])
+    await saved(put(route({})))
+    const swap = await plan([
+      { name: 'web', ...route({ listen: 81 }) },
+      { name: 'api', ...route({}) },
+    ])
+    expect(swap.statusCode).toBe(200)
+    expect((await plan([{ name: 'api', ...route({}) }])).statusCode).toBe(409)
   })
 })
 

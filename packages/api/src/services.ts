@@ -7,7 +7,7 @@ import { claims, generations, rollouts, specs } from '@boxcar/store/keys'
 import { compareRevisions, type Guard, type Listing, type Revision, type Write } from '@boxcar/store/store'
 import { z } from 'zod'
 import { checkNamed, checkSpec, notAnObject } from './decide/check-spec.ts'
-import type { HeldClaim } from './decide/claims.ts'
+import { type HeldClaim, sameId, tcpClaim } from './decide/claims.ts'
 import { differences } from './decide/difference.ts'
 import { isObject, mergePatch } from './decide/merge-patch.ts'
 import { decideSave, type Save, type Seen } from './decide/save.ts'
@@ -16,15 +16,9 @@ import type { Checked } from './faults.ts'
 import { Keeper } from './idempotency.ts'
 import type { Picture, WrittenSpec } from './picture.ts'
 import type { Refusal } from './refusal.ts'
-import type { DeletedView, FaultView, PlanView, SavedView } from './views.ts'
+import { type DeletedView, deletedView, type FaultView, type PlanView, type SavedView } from './views.ts'
 import { plural } from './words.ts'
-import { type Author, type Condition, holds, type Tried, writing } from './writing.ts'
-
-export interface WriteContext extends Author {
-  readonly condition: Condition
-  /** The caller's `Idempotency-Key`, and a print of the whole request. */
-  readonly key: { readonly name: string; readonly print: string } | undefined
-}
+import { holds, type Tried, type WriteContext, writing } from './writing.ts'
 
 export type SaveOutcome =
   | { readonly kind: 'saved'; readonly saved: SavedView; readonly revision: string }
@@ -86,12 +80,8 @@ export class Services {
   ): Promise<SaveOutcome> {
     const { store, chance, clock, events } = this.#deps
     const freshUid = chance.id()
-    let attempts = 0
-    return writing<SaveOutcome>(this.#deps, async (): Promise<Tried<SaveOutcome>> => {
-      attempts += 1
-      // Stale once: somebody was first. Stale again: the lease of the kept answers may be lost.
-      if (attempts > 2) this.#keeper.forgetLease()
-      const kept = await this.#keeper.look(context.key)
+    return writing<SaveOutcome>(this.#deps, async (n): Promise<Tried<SaveOutcome>> => {
+      const kept = await this.#keeper.look(context.key, n)
       if (kept.kind === 'reused') return { kind: 'answer', answer: { kind: 'key-reused' } }
       if (kept.kind === 'known')
         return { kind: 'answer', answer: await this.#again(name, kept.body, kept.revision) }
@@ -119,7 +109,11 @@ export class Services {
         ...(decision.previousImage === undefined ? {} : { previousImage: decision.previousImage }),
         warnings: [...decision.warnings],
       }
-      const keep = await this.#keeper.write(context.key, answer, spec?.modified)
+      const keep = await this.#keeper.write(context.key, {
+        status: answer.changed === 'created' ? 201 : 200,
+        body: answer,
+        revision: answer.changed === 'unchanged' ? spec?.modified : undefined,
+      })
       if (decision.changed === 'unchanged' && spec !== undefined) {
         const again = () => this.#saved(spec, answer, spec.modified)
         if (keep === undefined) return { kind: 'answer', answer: again() }
@@ -160,7 +154,11 @@ export class Services {
   /** Ends a service: what runs is stopped by the leader. Generations stay until nothing runs any more. */
   async delete(name: ServiceName, context: WriteContext): Promise<DeleteOutcome> {
     const { store, events } = this.#deps
-    return writing<DeleteOutcome>(this.#deps, async (): Promise<Tried<DeleteOutcome>> => {
+    return writing<DeleteOutcome>(this.#deps, async (n): Promise<Tried<DeleteOutcome>> => {
+      const kept = await this.#keeper.look(context.key, n)
+      if (kept.kind === 'reused') return { kind: 'answer', answer: { kind: 'key-reused' } }
+      if (kept.kind === 'known')
+        return { kind: 'answer', answer: { kind: 'deleted', deleted: deletedView.parse(kept.body) } }
       const spec = await store.get(specs, name)
       if (!holds(context.condition, spec?.modified))
         return { kind: 'answer', answer: { kind: 'differs', revision: spec?.modified } }
@@ -168,11 +166,13 @@ export class Services {
       const { held } = await this.#claimsOn(portsOf(spec.value.spec))
       const instances = this.#picture.instances({ service: name }).filter(i => i.desired === 'run').length
       const deleted: DeletedView = { service: name, uid: spec.value.uid, instances }
+      const keep = await this.#keeper.write(context.key, { status: 202, body: deleted })
       return {
         kind: 'commit',
         transaction: {
-          guards: [unchanged(specs, name, spec.modified)],
+          guards: [unchanged(specs, name, spec.modified), ...(keep === undefined ? [] : [keep.guard])],
           writes: [
+            ...(keep === undefined ? [] : [keep.write]),
             remove(specs, name),
             ...held.filter(claim => claim.service === name).map(claim => remove(claims, claim.id)),
             events.write({
@@ -218,11 +218,12 @@ export class Services {
     })
     if (faults.length > 0) return { kind: 'invalid', faults: faults.slice(0, 20) }
     const services: PlanView['services'] = []
+    const earlier: Save[] = []
     for (const { text, spec, at } of asked) {
       const name = serviceName(project, spec.name)
       const stored = await this.#deps.store.get(specs, name)
       const { seen } = await this.#look(name, stored, spec)
-      const decision = decideSave(seen, {
+      const decision = decideSave(afterOthers(seen, earlier), {
         service: name,
         text,
         spec,
@@ -234,6 +235,7 @@ export class Services {
       })
       if (decision.kind !== 'save')
         return { ...decision, faults: decision.faults.map(f => ({ ...f, pointer: at + f.pointer })) }
+      earlier.push(decision)
       services.push(planned(name, stored, decision))
     }
     return { kind: 'planned', plan: { project, services } }
@@ -307,6 +309,18 @@ const writtenAs = (save: Save, spec: ServiceSpec, before: Seen['spec'], revision
 
 const noService = (name: ServiceName): Refusal => ({ kind: 'absent', what: `service ${name}` })
 
+/** What a plan sees once the services before this one are saved. */
+function afterOthers(seen: Seen, earlier: readonly Save[]): Seen {
+  const released = earlier.flatMap(save => save.release)
+  const claimed = earlier.flatMap(({ claim, record }) =>
+    claim.map(({ id, protocol }): HeldClaim => ({ id, protocol, service: record.service })),
+  )
+  return {
+    ...seen,
+    claims: [...seen.claims.filter(held => !released.some(id => sameId(id, held.id))), ...claimed],
+  }
+}
+
 type Prepared =
   | Checked<{
       readonly text: Readonly<Record<string, unknown>>
@@ -343,13 +357,35 @@ function guardsOf(
   const guards: Guard[] = [
     seen.spec === undefined ? absent(specs, name) : unchanged(specs, name, seen.spec.modified),
   ]
-  if (save.claim.length > 0 && claimsSince !== undefined)
-    guards.push({ kind: 'collection-unchanged', collection: claims, since: claimsSince })
+  guards.push(...claimGuards(name, seen, save, claimsSince))
   // A generation is dropped only if the leader has not just gone back to it.
   if (save.prune.length > 0)
     guards.push(
       seen.rollout === undefined ? absent(rollouts, name) : unchanged(rollouts, name, seen.rollout.modified),
     )
+  return guards
+}
+
+/**
+ * Nobody else took the addresses meanwhile. HTTP claims are guarded one by one, so that services on other addresses do not
+ * refuse each other; a TCP route needs a port without any claim, and is guarded by the whole collection.
+ */
+function claimGuards(
+  name: ServiceName,
+  seen: Seen,
+  save: Save,
+  since: Revision | undefined,
+): readonly Guard[] {
+  const guards: Guard[] = save.claim.map(claim => absent(claims, claim.id))
+  const http = save.claim.filter(claim => claim.protocol === 'http')
+  for (const port of new Set(http.map(claim => claim.id.listen))) {
+    const id = tcpClaim(port)
+    // Its own claim is guarded by its spec, and given up by this very save.
+    if (!seen.claims.some(held => held.service === name && sameId(held.id, id)))
+      guards.push(absent(claims, id))
+  }
+  if (http.length < save.claim.length && since !== undefined)
+    guards.push({ kind: 'collection-unchanged', collection: claims, since })
   return guards
 }
 

@@ -32,16 +32,21 @@ export interface TestServer {
 }
 
 export interface TestOptions {
+  /** Of another server, which this one stands beside. */
+  readonly etcd?: MemoryEtcd
   readonly token?: string
   readonly agents?: Agents
 }
 
 const nobody: Agents = { logs: async () => ({ kind: 'unreachable', reason: 'no agent in this test' }) }
 
-export async function testServer({ token, agents = nobody }: TestOptions = {}): Promise<TestServer> {
+export async function testServer({
+  token,
+  agents = nobody,
+  etcd = new MemoryEtcd(systemClock),
+}: TestOptions = {}): Promise<TestServer> {
   const stop = new AbortController()
   const clock = systemClock
-  const etcd = new MemoryEtcd(clock)
   const store = etcd.connect({ cluster: 'test' })
   const others = etcd.connect({ cluster: 'test' })
   const cluster = await openCluster(store, systemChance)

@@ -1,6 +1,7 @@
 /** How every write of the API goes to the store: look, decide, commit under guards, look again where it was too late. */
 import { type CommitOutcome, type Revision, StoreUnavailable, type Transaction } from '@boxcar/store/store'
 import type { ApiDeps } from './deps.ts'
+import type { RequestKey } from './idempotency.ts'
 import type { Refusal } from './refusal.ts'
 
 /** Who writes, as events and records tell it. */
@@ -29,6 +30,12 @@ export const holds = (condition: Condition, revision: string | undefined): boole
   }
 }
 
+export interface WriteContext extends Author {
+  readonly condition: Condition
+  /** The caller's `Idempotency-Key`, and a print of the whole request. */
+  readonly key: RequestKey | undefined
+}
+
 export type Tried<Done> =
   | { readonly kind: 'answer'; readonly answer: Done | Refusal }
   | {
@@ -41,18 +48,20 @@ export type Tried<Done> =
     }
 
 /** So often a write is decided anew after others were first. */
-const maxAttempts = 6
+const maxAttempts = 10
+/** Before that it waits a part of this, longer each time, so that those who collided do not meet again. */
+const [firstPauseMs, longestPauseMs] = [10, 500]
 /** How long a write waits for the mirror to show it. */
 const showMs = 3_000
 
-/** Runs `attempt` until it is answered or committed. Never throws for what the store does. */
+/** Runs `attempt`, with its number from 0, until it is answered or committed. Never throws for what the store does. */
 export async function writing<Done>(
-  deps: Pick<ApiDeps, 'store' | 'mirror' | 'clock' | 'events' | 'signal'>,
-  attempt: () => Promise<Tried<Done>>,
+  deps: Pick<ApiDeps, 'store' | 'mirror' | 'clock' | 'chance' | 'events' | 'signal'>,
+  attempt: (n: number) => Promise<Tried<Done>>,
 ): Promise<Done | Refusal> {
   if (!deps.events.isReady) return { kind: 'away', done: 'no' }
   for (let n = 0; n < maxAttempts; n += 1) {
-    const tried = await looking(attempt)
+    const tried = await looking(() => attempt(n))
     if (tried === undefined) return { kind: 'away', done: 'no' }
     if (tried.kind === 'answer') return tried.answer
     const outcome = await deps.store.commit(tried.transaction)
@@ -66,6 +75,7 @@ export async function writing<Done>(
       case 'stale':
         // Nothing but a lost lease of the events makes every attempt stale.
         if (n > 0) await deps.events.check()
+        await deps.clock.sleep(pauseMs(n) * deps.chance.next(), deps.signal)
         continue
       default:
         return refusalOf(outcome)
@@ -73,6 +83,8 @@ export async function writing<Done>(
   }
   return { kind: 'contended' }
 }
+
+const pauseMs = (n: number) => Math.min(longestPauseMs, firstPauseMs * 2 ** n)
 
 async function looking<Value>(look: () => Promise<Value>): Promise<Value | undefined> {
   try {

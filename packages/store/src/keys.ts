@@ -42,7 +42,7 @@ export interface EventId {
 /** One address that users call; two services never hold the same. */
 export interface ClaimId {
   readonly listen: number
-  /** `*` where the route names none. */
+  /** `*` where the route names none, `:tcp` where it has the whole port. */
   readonly hostname: string
   readonly path: string
 }

@@ -11,12 +11,17 @@ export interface Claim {
   readonly pointer: string
 }
 
+/** No host name has a colon: the key under which a TCP route holds its port, whatever HTTP routes are called. */
+const tcpName = ':tcp'
+
+/** What a TCP route on a port claims. Who claims the port for HTTP guards that nobody holds this. */
+export const tcpClaim = (listen: number): ClaimId => ({ listen, hostname: tcpName, path: '/' })
+
 /** One claim for each host name of a route; a TCP route has its port for itself. */
 export function claimsOf(routes: ServiceSpec['routes']): readonly Claim[] {
   return routes.flatMap((route, i): Claim[] => {
     const pointer = `/routes/${i}`
-    if (route.protocol === 'tcp')
-      return [{ id: { listen: route.listen, hostname: '*', path: '/' }, protocol: 'tcp', pointer }]
+    if (route.protocol === 'tcp') return [{ id: tcpClaim(route.listen), protocol: 'tcp', pointer }]
     const names = route.hostnames.length === 0 ? ['*'] : route.hostnames
     const path = trimmed(route.path)
     return names.map(hostname => ({
@@ -86,4 +91,8 @@ const collide = (a: Address, b: Address) =>
     b.protocol === 'tcp' ||
     (a.id.hostname === b.id.hostname && a.id.path === b.id.path))
 
-const addressOf = (id: ClaimId) => `${id.hostname}:${id.listen}${id.path}`
+export const sameId = (a: ClaimId, b: ClaimId) =>
+  a.listen === b.listen && a.hostname === b.hostname && a.path === b.path
+
+const addressOf = (id: ClaimId) =>
+  id.hostname === tcpName ? `TCP port ${id.listen}` : `${id.hostname}:${id.listen}${id.path}`

@@ -17,7 +17,7 @@ import {
 import type { ClaimId, GenerationId } from '@boxcar/store/keys'
 import type { Entry } from '@boxcar/store/store'
 import type { FaultView, SavedView, WarningView } from '../views.ts'
-import { type Claim, claimedByOthers, claimsOf, type HeldClaim } from './claims.ts'
+import { type Claim, claimedByOthers, claimsOf, type HeldClaim, sameId } from './claims.ts'
 import { type GenerationAnswer, type Manner, nextGeneration, superfluous } from './generation.ts'
 import { warningsOf } from './warnings.ts'
 
@@ -177,9 +177,6 @@ function holds(held: readonly HeldClaim[], claim: Claim, service: ServiceName): 
   const found = held.find(h => h.service === service && sameId(h.id, claim.id))
   return found !== undefined && (found.protocol ?? 'http') === claim.protocol
 }
-
-const sameId = (a: ClaimId, b: ClaimId) =>
-  a.listen === b.listen && a.hostname === b.hostname && a.path === b.path
 
 function stableText(value: unknown): string {
   return JSON.stringify(value, (_, part: unknown) =>

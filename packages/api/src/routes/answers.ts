@@ -4,9 +4,8 @@ import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { detailOf, refuse } from '../problem.ts'
 import type { Refusal } from '../refusal.ts'
-import type { WriteContext } from '../services.ts'
 import type { FaultView } from '../views.ts'
-import type { Author, Condition } from '../writing.ts'
+import type { Author, Condition, WriteContext } from '../writing.ts'
 
 export function refuseWith(reply: FastifyReply, refusal: Refusal): FastifyReply {
   switch (refusal.kind) {

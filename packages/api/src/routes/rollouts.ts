@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { isRefusal } from '../refusal.ts'
 import { actedView, rolloutView } from '../views.ts'
 import { bodyOrNothing } from '../wrong-request.ts'
-import { authorOf, refuseWith } from './answers.ts'
+import { contextOf, refuseParts, refuseWith } from './answers.ts'
 import { type App, answers, answersWith, nameOf, type RouteContext, servicePath } from './route.ts'
 
 const tags = ['rollouts']
@@ -50,7 +50,9 @@ export function rolloutRoutes(app: App, { picture, intents }: RouteContext): voi
     },
     async (request, reply) => {
       const { params, body } = request
-      const outcome = await intents.ask(nameOf(params), { kind: 'undo', to: body.to }, authorOf(request))
+      const read = contextOf(request)
+      if (read.kind === 'bad') return refuseParts(reply, 'unreadable-request', read.fault)
+      const outcome = await intents.ask(nameOf(params), { kind: 'undo', to: body.to }, read.context)
       if (isRefusal(outcome)) return refuseWith(reply, outcome)
       return reply
         .code(outcome.kind === 'done' ? 200 : 202)
@@ -72,7 +74,9 @@ export function rolloutRoutes(app: App, { picture, intents }: RouteContext): voi
       validatorCompiler: bodyOrNothing,
     },
     async (request, reply) => {
-      const outcome = await intents.ask(nameOf(request.params), { kind: 'abort' }, authorOf(request))
+      const read = contextOf(request)
+      if (read.kind === 'bad') return refuseParts(reply, 'unreadable-request', read.fault)
+      const outcome = await intents.ask(nameOf(request.params), { kind: 'abort' }, read.context)
       if (isRefusal(outcome)) return refuseWith(reply, outcome)
       return reply
         .code(outcome.kind === 'done' ? 200 : 202)

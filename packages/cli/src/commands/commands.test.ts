@@ -321,13 +321,29 @@ describe('deploy', () => {
   })
 
   test('of several services, those accepted before one failed are named', async () => {
-    const claims = 'ports: [{ name: http, container: 80 }]\nroutes: [{ port: http, listen: 80 }]'
-    writeFileSync(file, `name: web\nimage: web:1\n${claims}\n---\nname: other\nimage: web:1\n${claims}\n`)
-    const ran = await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    writeFileSync(file, 'name: web\nimage: web:1\n---\nname: other\nimage: web:1\n')
+    const meddling: TestTerminal = {
+      ...terminalFor({ answer: 'yes' }),
+      confirm: async () => {
+        const other = terminalFor({ input: 'name: other\nimage: theirs:1\n' })
+        await boxcar(['deploy', '-f', '-', '--yes', '--detach'], other)
+        return true
+      },
+    }
+    const ran = await boxcar(['deploy', '-f', file, '--detach'], meddling)
     expect(ran.status).toBe(5)
     expect(ran.err).toContain(
       'Accepted before that: default/web generation 1; to watch: boxcar rollout watch default/web',
     )
+  })
+
+  test('two services that claim one address: told by the plan, nothing is written', async () => {
+    const claims = 'ports: [{ name: http, container: 80 }]\nroutes: [{ port: http, listen: 80 }]'
+    writeFileSync(file, `name: web\nimage: web:1\n${claims}\n---\nname: other\nimage: web:1\n${claims}\n`)
+    const ran = await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    expect(ran.status).toBe(5)
+    expect(ran.err).toContain('/services/1/routes/0: *:80/ belongs to service default/web')
+    expect(await server.store.get(specs, web)).toBeUndefined()
   })
 
   test('a server that goes away with the answer: asked again, done once', async () => {
