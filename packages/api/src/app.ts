@@ -22,6 +22,7 @@ import { plain, readJsonBytes } from './json.ts'
 import { Picture } from './picture.ts'
 import { detailOf, problemOf, refuse } from './problem.ts'
 import { staleMs } from './readiness.ts'
+import { refuseParts } from './routes/answers.ts'
 import { clusterRoutes } from './routes/cluster.ts'
 import { docsRoutes } from './routes/docs.ts'
 import { eventRoutes } from './routes/events.ts'
@@ -77,6 +78,7 @@ export async function buildApp(deps: ApiDeps): Promise<App> {
     reply.header('boxcar-request-id', request.id)
     return guardCaller(deps.token, request, reply)
   })
+  app.addHook('preValidation', async (request, reply) => refuseUnkept(request, reply))
   app.addHook('preHandler', async (request, reply) => markStale(deps, request, reply))
 
   await app.register(swagger, {
@@ -142,6 +144,24 @@ function readBodiesStrictly(app: App): void {
 }
 
 const mediaFault = (message: string) => ({ pointer: '', code: 'media_type', message })
+
+const conditions = ['If-Match', 'If-None-Match', 'Idempotency-Key'] as const
+
+/** A condition or a key that a route does not keep must not look as if it were kept. */
+function refuseUnkept(request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
+  if (request.method === 'GET' || request.is404) return undefined
+  const described = request.routeOptions.schema?.headers
+  const taken = described instanceof z.ZodObject ? described.shape : {}
+  const unkept = conditions.find(
+    name => request.headers[name.toLowerCase()] !== undefined && !(name in taken),
+  )
+  if (unkept === undefined) return undefined
+  return refuseParts(reply, 'unreadable-request', {
+    pointer: `header/${unkept.toLowerCase()}`,
+    code: 'header',
+    message: 'is not kept here; leave it out',
+  })
+}
 
 /** Reads go on from the mirror while the store is away, and say so. */
 function markStale(deps: ApiDeps, request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {

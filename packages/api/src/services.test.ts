@@ -448,6 +448,34 @@ describe('Idempotency-Key', () => {
   })
 })
 
+test('a delete with a key is done once, also where the service is there again', async () => {
+  await saved(put({ image: digest }))
+  const headers = { 'idempotency-key': 'delete-1' }
+  const remove = () => server.app.inject({ method: 'DELETE', url, headers })
+  const first = await remove()
+  expect(first.statusCode).toBe(202)
+  const created = await saved(put({ image: digest }))
+  const again = await remove()
+  expect([again.statusCode, again.body]).toEqual([202, first.body])
+  expect(serviceView.parse(await get(url)).uid).toBe(created.service.uid)
+  expect((await put({ image: digest }, headers)).json()).toMatchObject({ code: 'idempotency-key-reused' })
+})
+
+test.each([
+  ['POST', '/v1/hosts/h1/cordon', 'if-match'],
+  ['POST', '/v1/hosts/h1/drain', 'idempotency-key'],
+  ['DELETE', '/v1/hosts/h1', 'idempotency-key'],
+  ['PATCH', '/v1/hosts/h1', 'if-none-match'],
+  ['POST', '/v1/plans', 'if-match'],
+] as const)('%s %s does not take a header that it would not keep: %s', async (method, at, header) => {
+  await server.addHost('h1')
+  const answer = await server.app.inject({ method, url: at, headers: { [header]: '*' } })
+  expect(problemView.parse(answer.json())).toMatchObject({
+    status: 400,
+    errors: [{ pointer: `header/${header}`, message: 'is not kept here; leave it out' }],
+  })
+})
+
 test('keyed requests go on after the lease of the kept answers was lost', async () => {
   await saved(put({ image: digest }, { 'idempotency-key': 'a' }))
   server.etcd.revokeAll()
@@ -532,8 +560,8 @@ describe('plans', () => {
 })
 
 describe('undo and abort', () => {
-  const post = (path: string, payload: object = {}) =>
-    server.app.inject({ method: 'POST', url: `${url}/${path}`, payload })
+  const post = (path: string, payload: object = {}, headers: Record<string, string> = {}) =>
+    server.app.inject({ method: 'POST', url: `${url}/${path}`, payload, headers })
 
   async function twoGenerations(): Promise<void> {
     await saved(put({ image: digest }))
@@ -616,6 +644,38 @@ describe('undo and abort', () => {
     expect(answer.statusCode, answer.body).toBe(200)
     const view = actedView.parse(answer.json())
     expect(view).toMatchObject({ outcome: 'done', rollout: { live: 1, old: 2, outcome: 'rejected' } })
+  })
+
+  test('with a key is asked once', async () => {
+    await twoGenerations()
+    const key = { 'idempotency-key': 'undo-1' }
+    const [first] = await Promise.all([
+      post('undo', {}, key),
+      leaderActs({ phase: 'draining', live: g(1), old: g(2), undo: true }),
+    ])
+    expect(first.statusCode, first.body).toBe(200)
+    // Asked anew, it would be refused: the undo is under way.
+    const again = await post('undo', {}, key)
+    expect([again.statusCode, again.body]).toEqual([200, first.body])
+    expect((await server.store.list(intents)).entries).toEqual([])
+    expect((await post('undo', { to: 1 }, key)).json()).toMatchObject({ code: 'idempotency-key-reused' })
+  })
+
+  test('keeps to a condition', async () => {
+    await twoGenerations()
+    const { revision } = serviceView.parse(await get(url))
+    await saved(put({ image: digest, env: { A: '1' }, replicas: 2 }))
+    for (const path of ['undo', 'rollout/abort']) {
+      expect((await post(path, {}, { 'if-match': `"${revision}"` })).statusCode).toBe(412)
+      expect((await post(path, {}, { 'if-match': 'x' })).statusCode).toBe(400)
+    }
+    expect((await server.store.list(intents)).entries).toEqual([])
+    const now = serviceView.parse(await get(url)).revision
+    const [answer] = await Promise.all([
+      post('undo', {}, { 'if-match': `"${now}"` }),
+      leaderActs({ phase: 'draining', live: g(1), old: g(2), undo: true }),
+    ])
+    expect(answer.statusCode, answer.body).toBe(200)
   })
 
   test('says so where the leader found nothing to do', async () => {

@@ -3,7 +3,7 @@ import { isRefusal } from '../refusal.ts'
 import { drainView, hostView } from '../views.ts'
 import { bodyOrNothing } from '../wrong-request.ts'
 import { authorOf, refuseWith } from './answers.ts'
-import { type App, answers, answersWith, hostPath, type RouteContext } from './route.ts'
+import { type App, actorHeader, answers, answersWith, hostPath, type RouteContext } from './route.ts'
 
 const tags = ['hosts']
 
@@ -47,6 +47,7 @@ export function hostRoutes(app: App, { picture, hosts }: RouteContext): void {
         tags,
         summary: 'No new work for this host',
         params: hostPath,
+        headers: actorHeader,
         body: why,
         response: answers(hostView),
       },
@@ -66,6 +67,7 @@ export function hostRoutes(app: App, { picture, hosts }: RouteContext): void {
         tags,
         summary: 'This host takes work again; a drain ends too',
         params: hostPath,
+        headers: actorHeader,
         body: z.strictObject({}),
         response: answers(hostView),
       },
@@ -85,6 +87,7 @@ export function hostRoutes(app: App, { picture, hosts }: RouteContext): void {
         summary: 'Moves all instances to other hosts',
         description: 'Each is started elsewhere first, then traffic moves, then it is stopped here.',
         params: hostPath,
+        headers: actorHeader,
         body: why,
         response: answers(drainView),
       },
@@ -106,6 +109,7 @@ export function hostRoutes(app: App, { picture, hosts }: RouteContext): void {
         tags,
         summary: 'Ends a drain; what has moved stays where it is',
         params: hostPath,
+        headers: actorHeader,
         response: answers(hostView),
       },
     },
@@ -122,6 +126,7 @@ export function hostRoutes(app: App, { picture, hosts }: RouteContext): void {
         tags,
         summary: 'Labels given by operators; null takes one away',
         params: hostPath,
+        headers: actorHeader,
         body: z.strictObject({ labels: z.record(labelKey, labelValue.nullable()) }),
         response: answers(hostView),
       },
@@ -140,6 +145,7 @@ export function hostRoutes(app: App, { picture, hosts }: RouteContext): void {
         tags,
         summary: 'Forgets a host that is gone for good; one that is there is refused',
         params: hostPath,
+        headers: actorHeader,
         response: answersWith({ 204: z.undefined() }),
       },
     },

@@ -3,7 +3,15 @@ import { isRefusal } from '../refusal.ts'
 import { actedView, rolloutView } from '../views.ts'
 import { bodyOrNothing } from '../wrong-request.ts'
 import { contextOf, refuseParts, refuseWith } from './answers.ts'
-import { type App, answers, answersWith, nameOf, type RouteContext, servicePath } from './route.ts'
+import {
+  type App,
+  answers,
+  answersWith,
+  nameOf,
+  type RouteContext,
+  servicePath,
+  writeHeaders,
+} from './route.ts'
 
 const tags = ['rollouts']
 const path = '/v1/projects/:project/services/:name'
@@ -43,6 +51,7 @@ export function rolloutRoutes(app: App, { picture, intents }: RouteContext): voi
         summary: 'Back to the generation before, or to a given one',
         description: `While the old generation is warm this is one write of routes. During a rollout it is an abort. ${waits}`,
         params: servicePath,
+        headers: writeHeaders,
         body: z.strictObject({ to: z.int().min(1).optional() }),
         response: acted,
       },
@@ -68,6 +77,7 @@ export function rolloutRoutes(app: App, { picture, intents }: RouteContext): voi
         summary: 'Gives the next generation up; the stable one goes on answering',
         description: waits,
         params: servicePath,
+        headers: writeHeaders,
         body: z.strictObject({}),
         response: acted,
       },

@@ -53,6 +53,22 @@ export const hostPath = z.strictObject({ id: hostId })
 
 export const nameOf = (params: z.output<typeof servicePath>) => serviceName(params.project, params.name)
 
+/** Who asks, as events tell it; any write takes it. */
+export const actorHeader = z.object({
+  'Boxcar-Actor': z.string().optional().describe('Who asks, for the events'),
+})
+
+/** What a write of a service takes besides; `answers.ts` reads it. */
+export const writeHeaders = z.object({
+  'If-Match': z.string().optional().describe('An ETag of the service, several, or *: it must be there'),
+  'If-None-Match': z.string().optional().describe('*: it must not be there yet'),
+  'Idempotency-Key': z
+    .string()
+    .optional()
+    .describe('1 to 128 letters, digits or . _ ~ : - that nobody else draws; kept for a day'),
+  ...actorHeader.shape,
+})
+
 const problem = {
   description: 'Why it was not done',
   content: { 'application/problem+json': { schema: problemView } },

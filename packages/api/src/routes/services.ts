@@ -24,12 +24,10 @@ import {
   projectPath,
   type RouteContext,
   servicePath,
+  writeHeaders,
 } from './route.ts'
 
 const tags = ['services']
-
-const writeHeaders =
-  'Takes If-Match (an ETag, or *), If-None-Match: *, and Idempotency-Key (kept for a day); Boxcar-Actor names who asks, for the events.'
 
 /** Not even `null`: nothing was sent. */
 const isMissing = (request: FastifyRequest) => request.headers['content-type'] === undefined
@@ -83,8 +81,9 @@ export function serviceRoutes(app: App, { services, picture }: RouteContext): vo
       schema: {
         tags,
         summary: 'The whole desired state of a service',
-        description: `What changes the container makes a new generation, and so does an image by tag, which is looked up again; everything else takes effect in place. ${writeHeaders}`,
+        description: `What changes the container makes a new generation, and so does an image by tag, which is looked up again; everything else takes effect in place.`,
         params: servicePath,
+        headers: writeHeaders,
         body: serviceSpec,
         response: answersWith({ 200: savedView, 201: savedView }),
       },
@@ -111,8 +110,9 @@ export function serviceRoutes(app: App, { services, picture }: RouteContext): vo
       schema: {
         tags,
         summary: 'A change of a service, as a JSON merge patch',
-        description: `{"replicas": 3} scales. A tag is not looked up again unless the image changes. ${writeHeaders}`,
+        description: `{"replicas": 3} scales. A tag is not looked up again unless the image changes.`,
         params: servicePath,
+        headers: writeHeaders,
         body: z.record(z.string(), z.unknown()),
         response: answers(savedView),
       },
@@ -138,6 +138,7 @@ export function serviceRoutes(app: App, { services, picture }: RouteContext): vo
         tags,
         summary: 'The end of a service: its instances are stopped; data stays',
         params: servicePath,
+        headers: writeHeaders,
         response: answersWith({ 202: deletedView }),
       },
     },
