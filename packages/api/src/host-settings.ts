@@ -37,7 +37,9 @@ export class HostActions {
       const [record, settings] = await Promise.all([store.get(hosts, id), store.get(hostSettingsOf, id)])
       if (record === undefined) return { kind: 'answer', answer: noHost(id) }
       const before: HostSettings = settings?.value ?? { labels: {} }
-      const after = changed(before, change, { by: author.actor, at: clock.wall() })
+      const after: HostSettings = changed(before, change, { by: author.actor, at: clock.wall() })
+      const count = Object.keys(after.labels).length
+      if (count > maxLabels) return { kind: 'answer', answer: tooManyLabels(count) }
       const show = (): HostOutcome => {
         const host = this.#picture.host(id)
         return host === undefined ? noHost(id) : { kind: 'host', host }
@@ -116,6 +118,20 @@ export class HostActions {
     })
   }
 }
+
+/** Given by operators; what a host says of itself is its own. */
+const maxLabels = 128
+
+const tooManyLabels = (count: number): Refusal => ({
+  kind: 'wrong-body',
+  faults: [
+    {
+      pointer: '/labels',
+      code: 'too_many',
+      message: `must not leave more than ${maxLabels} labels on a host; it would have ${count}`,
+    },
+  ],
+})
 
 const noHost = (id: HostId): Refusal => ({ kind: 'absent', what: `host ${id}` })
 

@@ -1,9 +1,11 @@
-import type { HostId } from '@boxcar/core/model/ids'
-import { remove } from '@boxcar/store/collection'
-import { hostSettingsOf, hosts, presences } from '@boxcar/store/keys'
+import type { HostId, ServiceName } from '@boxcar/core/model/ids'
+import { put, remove } from '@boxcar/store/collection'
+import { hostSettingsOf, hosts, presences, routeAcks, routes } from '@boxcar/store/keys'
+import type { Revision } from '@boxcar/store/store'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { z } from 'zod'
 import { type TestServer, testServer } from './testing.ts'
-import { drainView, hostView } from './views.ts'
+import { drainView, hostView, routeView } from './views.ts'
 
 let server: TestServer
 const h1 = 'h1' as HostId
@@ -39,6 +41,47 @@ test('labels of operators win, and null takes one away', async () => {
   expect(hostView.parse(labelled.json()).labels).toEqual({ zone: 'b', disk: 'ssd' })
   const less = await call('PATCH', 'h1', { labels: { zone: null } })
   expect(hostView.parse(less.json()).labels).toEqual({ zone: 'a', disk: 'ssd' })
+})
+
+test('labels do not grow without end', async () => {
+  const some = (from: number, n: number) =>
+    Object.fromEntries(Array.from({ length: n }, (_, i) => [`l${from + i}`, 'x']))
+  expect((await call('PATCH', 'h1', { labels: some(0, 128) })).statusCode).toBe(200)
+  expect((await call('PATCH', 'h1', { labels: some(128, 1) })).json()).toMatchObject({
+    status: 422,
+    code: 'invalid-body',
+    errors: [{ pointer: '/labels', code: 'too_many' }],
+  })
+  expect((await call('PATCH', 'h1', { labels: { l0: null, l128: 'x' } })).statusCode).toBe(200)
+})
+
+test('a route names some of its hosts, and says how many of them apply it', async () => {
+  for (let i = 2; i <= 20; i += 1) await server.addHost(`h${i}`, { address: `10.0.0.${i}` })
+  const service = 'shop/web' as ServiceName
+  await server.write(
+    put(routes, service, {
+      service,
+      uid: 'u',
+      term: '1',
+      listeners: [
+        { protocol: 'http', listen: 80, hostnames: [], path: '/', expose: 'public', port: 'http' },
+        { protocol: 'tcp', listen: 81, hostnames: [], path: '/', expose: 'public', port: 'http' },
+      ],
+      backings: [],
+      drainMs: 1,
+    }),
+  )
+  const modified = Number((await server.store.get(routes, service))?.modified)
+  const acks = [modified - 1, modified, modified + 1, 10 * modified, 1]
+  await server.write(
+    ...acks.map((revision, i) =>
+      put(routeAcks, `h${i + 1}` as HostId, { revision: String(revision) as Revision, draining: [] }),
+    ),
+  )
+  const shown = z.array(routeView).parse((await server.app.inject({ url: '/v1/routes' })).json())
+  expect(shown.map(route => route.applied)).toEqual(Array(2).fill({ hosts: 3, of: 20 }))
+  expect(shown.map(route => route.addresses.length)).toEqual([16, 16])
+  expect(shown.map(route => route.addresses[1])).toEqual(['http://10.0.0.10:80/', '10.0.0.10:81'])
 })
 
 test('a host that is there is not forgotten; one that is gone is', async () => {

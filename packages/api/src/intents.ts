@@ -157,7 +157,7 @@ function impossible(
         }
   if (ask.to !== undefined && !kept.includes(ask.to as GenerationNumber))
     return {
-      kind: 'invalid',
+      kind: 'wrong-body',
       faults: [
         {
           pointer: '/to',

@@ -48,6 +48,9 @@ import type {
 } from './views.ts'
 import { plural, rejectionWords, rolloutWords } from './words.ts'
 
+/** Any host answers for any route: so many of them are named, not hosts times routes. */
+const maxAddresses = 16
+
 type PlacementEntry = Entry<HostInstance, Placement>
 type GenerationEntry = Entry<GenerationId, GenerationRecord>
 
@@ -390,7 +393,8 @@ export class Picture {
       .filter(h => this.#mirror.of(presences).has(h.id) && h.value.proxy.state !== 'off')
       .sort((a, b) => byId(a.id, b.id))
       .map(h => h.value.address)
-    const acks = [...this.#mirror.of(routeAcks).values()]
+    const shown = addresses.slice(0, maxAddresses)
+    const applied = [...this.#mirror.of(routeAcks).values()].map(a => a.value.revision).sort(compareRevisions)
     return [...this.#mirror.of(routes).values()]
       .sort((a, b) => byId(a.id, b.id))
       .flatMap(({ value, modified }) =>
@@ -400,7 +404,7 @@ export class Picture {
             ...listener,
             hostnames: [...listener.hostnames],
             revision: modified,
-            addresses: addresses.map(address =>
+            addresses: shown.map(address =>
               listener.protocol === 'http'
                 ? `http://${address}:${listener.listen}${listener.path}`
                 : `${address}:${listener.listen}`,
@@ -414,7 +418,7 @@ export class Picture {
               }),
             })),
             applied: {
-              hosts: acks.filter(a => compareRevisions(a.value.revision, modified) >= 0).length,
+              hosts: applied.length - countBefore(applied, modified),
               of: addresses.length,
             },
           }),
@@ -494,6 +498,18 @@ export class Picture {
     for (const entry of this.#mirror.of(rollouts).values()) names.add(entry.id)
     return [...names].sort(byId)
   }
+}
+
+/** How many of them, which are in order, are before a revision. */
+function countBefore(sorted: readonly string[], revision: string): number {
+  let [from, to] = [0, sorted.length]
+  while (from < to) {
+    const middle = (from + to) >> 1
+    const one = sorted[middle]
+    if (one !== undefined && compareRevisions(one, revision) < 0) from = middle + 1
+    else to = middle
+  }
+  return from
 }
 
 const namesOf = (service: ServiceName) => {

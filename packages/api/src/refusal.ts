@@ -2,7 +2,10 @@
 import type { FaultView } from './views.ts'
 
 export type Refusal =
+  /** Of a spec. */
   | { readonly kind: 'invalid'; readonly faults: readonly FaultView[] }
+  /** Of any other body. */
+  | { readonly kind: 'wrong-body'; readonly faults: readonly FaultView[] }
   | { readonly kind: 'not-yet'; readonly faults: readonly FaultView[] }
   | { readonly kind: 'claimed'; readonly faults: readonly FaultView[] }
   | { readonly kind: 'absent'; readonly what: string }
@@ -21,6 +24,7 @@ export const isRefusal = (value: { readonly kind: string }): value is Refusal =>
 
 const refusals = new Set<string>([
   'invalid',
+  'wrong-body',
   'not-yet',
   'claimed',
   'absent',

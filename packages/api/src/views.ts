@@ -265,7 +265,7 @@ export const routeView = z
     ...listener.shape,
     /** Of the service's routes. */
     revision: z.string(),
-    /** Where users find it, host by host: `http://10.0.0.1:8080/`, `10.0.0.1:5432`. */
+    /** Where users find it, on the first 16 hosts that answer: `http://10.0.0.1:8080/`, `10.0.0.1:5432`. */
     addresses: z.array(z.string()),
     backings: z.array(
       z.object({

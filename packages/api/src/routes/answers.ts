@@ -11,6 +11,8 @@ export function refuseWith(reply: FastifyReply, refusal: Refusal): FastifyReply 
   switch (refusal.kind) {
     case 'invalid':
       return refuse(reply, 'invalid-spec', { detail: detailOf(refusal.faults), errors: refusal.faults })
+    case 'wrong-body':
+      return refuse(reply, 'invalid-body', { detail: detailOf(refusal.faults), errors: refusal.faults })
     case 'not-yet':
       return refuse(reply, 'not-supported-yet', { detail: detailOf(refusal.faults), errors: refusal.faults })
     case 'claimed':
