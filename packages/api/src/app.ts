@@ -3,7 +3,6 @@
  * asks and translates; what is common to all of them stands here: reading bodies strictly, checking paths and queries,
  * knowing the caller, and answering every failure as a problem.
  */
-import type { Duplex } from 'node:stream'
 import { elapsed } from '@boxcar/core/model/clock'
 import { StoreUnavailable } from '@boxcar/store/store'
 import swagger from '@fastify/swagger'
@@ -15,12 +14,13 @@ import {
 } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { ApiDeps } from './deps.ts'
+import { Framing } from './framing.ts'
 import { guardCaller } from './guard.ts'
 import { HostActions } from './host-settings.ts'
 import { Intents } from './intents.ts'
 import { plain, readJsonBytes } from './json.ts'
 import { Picture } from './picture.ts'
-import { detailOf, problemOf, refuse } from './problem.ts'
+import { detailOf, refuse } from './problem.ts'
 import { staleMs } from './readiness.ts'
 import { refuseParts } from './routes/answers.ts'
 import { clusterRoutes } from './routes/cluster.ts'
@@ -38,6 +38,7 @@ import { UnreadableBody, validatorOf, WrongRequest } from './wrong-request.ts'
 export const maxBodyBytes = 256 * 1024
 
 export async function buildApp(deps: ApiDeps): Promise<App> {
+  const framing = new Framing(deps)
   const app: App = Fastify({
     logger: false,
     bodyLimit: maxBodyBytes,
@@ -56,15 +57,17 @@ export async function buildApp(deps: ApiDeps): Promise<App> {
       headersTimeout: 5_000,
       connectionsCheckingInterval: 1_000,
       maxHeaderSize: 16 * 1024,
-      requireHostHeader: true,
+      // Ours says why.
+      requireHostHeader: false,
     },
     frameworkErrors: (error, request, reply) => {
       // Fastify types this reply by its own error; it is the same reply.
       answerFailure(deps, error, request, reply as unknown as FastifyReply)
     },
-    clientErrorHandler: answerBadFraming(deps),
+    clientErrorHandler: framing.answer,
   }).withTypeProvider<ZodTypeProvider>()
 
+  framing.watch(app.server)
   readBodiesStrictly(app)
   app.setValidatorCompiler(validatorOf)
   // Answers are typed by their schemas; the tests parse them. Parsing each one again here would only cost time.
@@ -224,7 +227,8 @@ function answerFailure(
 
 function answerNotFound(app: App, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const path = request.url.split('?')[0] ?? ''
-  const allowed = methodsOf(app, path)
+  const known = methodsOf(app, path)
+  const allowed = known.length === 0 && request.method === 'TRACE' ? methods : known
   if (allowed.length > 0) {
     reply.header('allow', allowed.join(', '))
     return refuse(reply, 'method-not-allowed', {
@@ -234,27 +238,11 @@ function answerNotFound(app: App, request: FastifyRequest, reply: FastifyReply):
   return refuse(reply, 'not-found', { detail: 'there is nothing at this address', next: 'GET /openapi.json' })
 }
 
+/** All that are possible anywhere. */
+const methods = ['GET', 'PUT', 'POST', 'PATCH', 'DELETE'] as const
+
 const methodsOf = (app: App, path: string) =>
-  (['GET', 'PUT', 'POST', 'PATCH', 'DELETE'] as const).filter(method => {
+  methods.filter(method => {
     const found = app.findRoute({ method, url: path })
     return found !== null && found !== undefined
   })
-
-/** What never became a request: answered by hand, since there is no reply yet. */
-function answerBadFraming(deps: Pick<ApiDeps, 'chance'>) {
-  return (error: Error & { readonly code?: string }, socket: Duplex): void => {
-    if (!socket.writable) return void socket.destroy()
-    const id = deps.chance.id()
-    const problem =
-      error.code === 'HPE_HEADER_OVERFLOW'
-        ? problemOf('headers-too-large', id, { detail: 'the headers are above 16 KiB' })
-        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-          ? problemOf('request-timeout', id, { detail: 'the request did not arrive in time' })
-          : problemOf('unreadable-request', id, { detail: 'the request is not HTTP as RFC 9112 has it' })
-    const body = JSON.stringify(problem)
-    socket.end(
-      `HTTP/1.1 ${problem.status} ${problem.title}\r\nContent-Type: application/problem+json\r\n` +
-        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-    )
-  }
-}

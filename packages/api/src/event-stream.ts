@@ -49,32 +49,44 @@ type EventEntry = Entry<EventId, ClusterEvent>
 
 /** Throws StoreUnavailable where it cannot begin. */
 export async function* eventSteps(deps: ApiDeps, ask: EventAsk): AsyncGenerator<StreamStep> {
-  if (ask.after !== undefined) {
-    const { revision, index } = ask.after
-    // The rest of the reader's own revision, and then everything after it.
-    const { entries } = await deps.store.list(events)
-    const rest = entries.filter(entry => entry.modified === revision)
-    yield* told(placed(rest).slice(index + 1), ask)
-    const end = yield* followed(deps, ask, revision)
+  const since = beginning(deps, ask)
+  let wanted = ask
+  if (since !== undefined) {
+    const end = yield* followed(deps, ask, since)
     if (end !== 'compacted') return
     yield { kind: 'reset' }
+    // What the reader has means nothing any more.
+    wanted = { ...ask, after: undefined, tail: Number.POSITIVE_INFINITY }
   }
-  if (!ask.follow) {
-    const { entries } = await deps.store.list(events)
-    yield* told(recent(entries, ask), ask)
-    return
-  }
-  yield* followed(deps, ask, undefined)
+  if (ask.follow) yield* followed(deps, wanted, undefined)
+  else yield* told(recent((await deps.store.list(events)).entries, wanted), wanted)
 }
 
-/** The last ones that are wanted, oldest first. After a reset the reader has nothing: all of them. */
-function recent(entries: readonly EventEntry[], ask: EventAsk): readonly EventView[] {
-  const all = placed(entries).filter(ask.wanted)
-  return ask.after !== undefined ? all : ask.tail === 0 ? [] : all.slice(-ask.tail)
+/** The revision after which everything is told, or none where it begins with some of what is kept. */
+function beginning({ mirror }: ApiDeps, { after, follow, tail }: EventAsk): Revision | undefined {
+  // The reader's own revision once more, for the rest of it.
+  if (after !== undefined) return before(after.revision)
+  return follow && tail === 0 ? mirror.revision : undefined
 }
+
+/** The last ones that are wanted, oldest first. */
+const recent = (entries: readonly EventEntry[], { wanted, tail }: EventAsk): readonly EventView[] =>
+  tail === 0 ? [] : placed(entries).filter(wanted).slice(-tail)
 
 function* told(list: readonly EventView[], ask: EventAsk): Generator<StreamStep> {
   for (const event of list) if (ask.wanted(event)) yield { kind: 'event', event }
+}
+
+/** Watches begin after a revision, and a reader may have a part of one. Revisions are counted by the store, one by one. */
+const before = (revision: Revision) => String(BigInt(revision) - 1n) as Revision
+
+/** Whether an event comes after the last one that a reader has. */
+const isNews = (last: EventPlace | undefined) => (event: EventView) => {
+  if (last === undefined) return true
+  const place = parsePlace(event.id)
+  if (place === undefined) return true
+  const order = compareRevisions(place.revision, last.revision)
+  return order > 0 || (order === 0 && place.index > last.index)
 }
 
 async function* followed(
@@ -115,7 +127,7 @@ async function* followed(
           yield { kind: 'reset' }
           yield* told(placed(entries), ask)
         } else yield* told(recent(entries, ask), ask)
-      } else yield* told(placed(entries), ask)
+      } else yield* told(placed(entries).filter(isNews(ask.after)), ask)
     }
     return 'ended'
   } finally {

@@ -93,6 +93,26 @@ test('resumes after any event, in the middle of a revision too', async () => {
   }
 })
 
+test('to resume, or to hear only what comes, nothing that is kept is read', async () => {
+  await happen('a')
+  await happen('b', 'c')
+  const [, b] = await read(3, { tail: 3 })
+  const { store } = server.deps
+  const follow = store.follow.bind(store)
+  const began: unknown[] = []
+  store.list = () => Promise.reject(new Error('everything was read'))
+  store.follow = (scopes, options) => {
+    began.push(options.since)
+    return follow(scopes, options)
+  }
+  expect(messages(await read(1, { after: idOf(b) }))).toEqual(['c'])
+  const reading = read(1)
+  await expect.poll(() => began).toHaveLength(2)
+  await happen('d')
+  expect(messages(await reading)).toEqual(['d'])
+  expect(began).not.toContain(undefined)
+})
+
 test('of one service or project', async () => {
   await happen('shop/web:1', 'shop/api:1', 'other/web:1', 'no service')
   expect(messages(await read(9, { tail: 9, mode: 'recent', service: 'shop/web' }))).toEqual(['shop/web:1'])
@@ -112,6 +132,27 @@ test('where history is gone: reset, then all that is kept', async () => {
   await happen('c')
   server.etcd.compact()
   expect(messages(await read(4, { after: idOf(first) }))).toEqual(['reset', 'a', 'b', 'c'])
+})
+
+test('a stream that only hears what comes tells where it lost something', async () => {
+  await happen('a')
+  const { store } = server
+  const follow = store.follow.bind(store)
+  const began: unknown[] = []
+  store.follow = (scopes, options) => {
+    began.push(options.since)
+    return follow(scopes, options)
+  }
+  store.faults.holdWatches()
+  const reading = read(4)
+  await expect.poll(() => began).toHaveLength(1)
+  const before = Number(server.etcd.revision)
+  const happening = Promise.all([happen('b'), happen('c')])
+  await expect.poll(() => Number(server.etcd.revision)).toBe(before + 2)
+  server.etcd.compact()
+  store.faults.releaseWatches()
+  await happening
+  expect(messages(await reading)).toEqual(['reset', 'a', 'b', 'c'])
 })
 
 test('a cut connection is taken up again without gap or repetition', async () => {

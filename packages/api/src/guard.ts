@@ -15,8 +15,8 @@ export function guardCaller(
   if (hostHeaders(request) !== 1)
     return refuse(reply, 'unreadable-request', { detail: 'a request has exactly one Host header' })
   const path = request.url.split('?')[0] ?? ''
-  if (token === undefined) return guardBrowser(request, reply)
   if (open.has(path)) return undefined
+  if (token === undefined) return guardBrowser(request, reply)
   const presented = /^Bearer +([\x21-\x7e]+)$/i.exec(request.headers.authorization ?? '')?.[1]
   if (presented !== undefined && sameText(presented, token)) return undefined
   return refuse(reply, 'unauthorised', {
@@ -39,7 +39,7 @@ function hostHeaders(request: FastifyRequest): number {
 function guardBrowser(request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
   const host = request.headers.host ?? ''
   const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
-  if (name.includes('.') && isIP(name) === 0)
+  if (!isOwnName(name, request))
     return refuse(reply, 'foreign-origin', {
       detail: 'without a token this server answers only where it is called by its IP address or as localhost',
       next: 'use its address, or start the server with --token-file',
@@ -51,3 +51,12 @@ function guardBrowser(request: FastifyRequest, reply: FastifyReply): FastifyRepl
     })
   return undefined
 }
+
+/** A name that no page can have. On loopback that is this machine's own; elsewhere a name without dots may be one of the network. */
+function isOwnName(name: string, request: FastifyRequest): boolean {
+  if (isIP(name) !== 0 || name.toLowerCase() === 'localhost') return true
+  return !isLoopback(request.socket.localAddress) && name !== '' && !name.includes('.')
+}
+
+const isLoopback = (address: string | undefined) =>
+  address === undefined || address === '::1' || /^(?:::ffff:)?127\./.test(address)

@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { ApiProblem, ApiUnreachable, createClient } from './client.ts'
 import { CannotListen, type ListenOptions, type RunningApi, startApi } from './main.ts'
 import { type TestServer, testServer } from './testing.ts'
+import { problemView } from './views.ts'
 
 const token = 'a-token-of-enough-characters'
 let folder: string
@@ -86,7 +87,10 @@ describe('the token', () => {
     expect(await post(`Host: evil.example:${port}\r\nOrigin: http://evil.example:${port}`)).toMatch(
       /^HTTP\/1.1 403/,
     )
-    expect(await post(`Host: 127.0.0.1:${port}`)).toMatch(/^HTTP\/1.1 404/)
+    for (const host of ['evil', '', 'evil.example@127.0.0.1', '127.0.0.1.', 'localhost.evil'])
+      expect(await post(`Host: ${host}`), host).toMatch(/^HTTP\/1.1 403/)
+    for (const host of [`127.0.0.1:${port}`, 'localhost', `LocalHost:${port}`, '[::1]:7070'])
+      expect(await post(`Host: ${host}`), host).toMatch(/^HTTP\/1.1 404/)
   })
 })
 
@@ -122,6 +126,13 @@ describe('framing', () => {
       'GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n',
       /^HTTP\/1.1 400/,
     ],
+    [
+      'an expectation that is not known',
+      'PUT /v1/projects/a/services/b HTTP/1.1\r\nHost: localhost\r\nExpect: x\r\nContent-Length: 2\r\n\r\n{}',
+      /^HTTP\/1.1 417/,
+    ],
+    ['TRACE', 'TRACE / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n', /^HTTP\/1.1 405/],
+    ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: localhost\r\n\r\n', /^HTTP\/1.1 405/],
     ['no Host header', 'GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n', /^HTTP\/1.1 400/],
     [
       'both lengths',
@@ -151,7 +162,7 @@ describe('framing', () => {
     ],
     [
       'a fragment',
-      'GET /livez#x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+      'GET /livez#x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
       /^HTTP\/1.1 (?:400|404|200)/,
     ],
   ]
@@ -160,11 +171,42 @@ describe('framing', () => {
     const answer = await raw(port, bytes)
     expect(answer).toMatch(expected)
     expect(answer.match(/^HTTP\//gm), 'never two answers to one request').toHaveLength(1)
+    if (answer.startsWith('HTTP/1.1 200')) return
+    const status = Number(answer.slice(9, 12))
+    expect(problemView.parse(JSON.parse(answer.split('\r\n\r\n')[1] ?? ''))).toMatchObject({ status })
+  })
+
+  test('what follows a whole request in a broken form never gets into its answer', async () => {
+    const { port } = await start()
+    const answer = await new Promise<string>((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1', () =>
+        socket.write('GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n'),
+      )
+      let heard = ''
+      socket.on('data', chunk => {
+        heard += chunk.toString('latin1')
+        if (heard.includes('retry: 1000')) socket.write('\0\0garbage\r\n\r\n')
+      })
+      socket.on('error', reject)
+      socket.on('close', () => resolve(heard))
+    })
+    expect(answer).toMatch(/^HTTP\/1.1 200/)
+    expect(answer).not.toContain('problem')
+  })
+
+  test('the fault of a body that still arrives is told', async () => {
+    const { port } = await start()
+    const answer = await raw(
+      port,
+      'POST /v1/plans HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n',
+    )
+    expect(answer).toMatch(/^HTTP\/1.1 400/)
+    expect(answer).toContain('unreadable-request')
   })
 
   test('pipelined requests are answered in order, one each', async () => {
     const { port } = await start()
-    const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n`
+    const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n`
     const answer = await raw(
       port,
       `${get('/livez')}\r\n${get('/nothing')}\r\n${get('/version')}Connection: close\r\n\r\n`,

@@ -22,6 +22,7 @@ export const problemKinds = {
   'invalid-spec': { status: 422, title: 'The spec is not valid' },
   'invalid-body': { status: 422, title: 'The body is not valid' },
   'not-supported-yet': { status: 422, title: 'This is not supported yet' },
+  'expectation-failed': { status: 417, title: 'This is not waited for' },
   'idempotency-key-reused': { status: 422, title: 'The key was used for another request' },
   'too-many-streams': { status: 429, title: 'Too many streams' },
   'headers-too-large': { status: 431, title: 'The headers are too large' },

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { eventSteps, parsePlace, type StreamStep } from '../event-stream.ts'
 import { refuse } from '../problem.ts'
 import { readinessOf } from '../readiness.ts'
+import { Streams } from '../streams.ts'
 import { type EventView, eventView } from '../views.ts'
 import { refuseParts } from './answers.ts'
 import { type App, flag, type RouteContext, streamOf, whole } from './route.ts'
@@ -20,11 +21,12 @@ const query = z.strictObject({
     .optional(),
 })
 
-/** Each stream is a watch of the store; beyond so many a server says that it is busy. */
-const maxStreams = 256
+/** Beyond so many streams of one kind a server says that it is busy. */
+export const maxStreams = 256
 
 export function eventRoutes(app: App, { deps }: RouteContext): void {
-  let open = 0
+  // Each is a watch of the store.
+  const streams = new Streams(maxStreams)
 
   app.get(
     '/v1/events',
@@ -47,29 +49,25 @@ export function eventRoutes(app: App, { deps }: RouteContext): void {
           code: 'header',
           message: 'must be the id of an event as this server gives it, such as 42.0',
         })
-      if (open >= maxStreams)
-        return refuse(reply, 'too-many-streams', {
-          detail: `this server serves ${maxStreams} event streams already`,
-        })
       const store = readinessOf(deps).checks.find(check => check.name === 'store')
       if (store?.ok !== true)
         return refuse(reply, 'store-away', {
           detail: store?.message ?? 'the store does not answer',
           next: 'try again',
         })
-      const left = new AbortController()
-      open += 1
-      reply.raw.once('close', () => {
-        open -= 1
-        left.abort()
-      })
+      const left = streams.enter(reply)
+      if (left === undefined)
+        return refuse(reply, 'too-many-streams', {
+          detail: `this server serves ${streams.most} event streams already`,
+          next: 'try again later, or ask another server',
+        })
       const { tail, follow, project, service } = request.query
       const steps = eventSteps(deps, {
         after,
         tail,
         follow,
         wanted: filter(project, service),
-        signal: AbortSignal.any([deps.signal, left.signal]),
+        signal: AbortSignal.any([deps.signal, left]),
       })
       return reply
         .type('text/event-stream; charset=utf-8')

@@ -4,8 +4,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { type LogAsk, openLogs } from '../logs.ts'
 import { refuse } from '../problem.ts'
+import { Streams } from '../streams.ts'
 import { type InstanceView, instanceView, type LogLine, logLine } from '../views.ts'
 import { refuseWith } from './answers.ts'
+import { maxStreams } from './events.ts'
 import {
   type App,
   answers,
@@ -36,6 +38,7 @@ const logWords =
 
 export function instanceRoutes(app: App, context: RouteContext): void {
   const { picture } = context
+  const followed = new Streams(maxStreams)
 
   app.get(
     '/v1/projects/:project/instances',
@@ -95,7 +98,7 @@ export function instanceRoutes(app: App, context: RouteContext): void {
       const found = find(request.params)
       if (found === undefined)
         return refuseWith(reply, { kind: 'absent', what: `instance ${idOf(request.params)}` })
-      return sendLogs(context, request, reply, [found], request.query)
+      return sendLogs(context, followed, request, reply, [found], request.query)
     },
   )
 
@@ -116,7 +119,7 @@ export function instanceRoutes(app: App, context: RouteContext): void {
       if (picture.service(service) === undefined)
         return refuseWith(reply, { kind: 'absent', what: `service ${service}` })
       const instances = picture.instances({ service }).filter(i => i.hostState !== 'removed')
-      return sendLogs(context, request, reply, instances.slice(0, maxInstances), request.query)
+      return sendLogs(context, followed, request, reply, instances.slice(0, maxInstances), request.query)
     },
   )
 
@@ -137,14 +140,19 @@ const idOf = (params: z.output<typeof instancePath>) =>
 
 async function sendLogs(
   { deps }: RouteContext,
+  streams: Streams,
   request: FastifyRequest,
   reply: FastifyReply,
   instances: readonly InstanceView[],
   query: z.output<typeof logQuery>,
 ): Promise<FastifyReply> {
-  const left = new AbortController()
-  reply.raw.once('close', () => left.abort())
-  const ask: LogAsk = { ...query, since: query.since, signal: AbortSignal.any([deps.signal, left.signal]) }
+  const left = query.follow ? streams.enter(reply) : untilClosed(reply)
+  if (left === undefined)
+    return refuse(reply, 'too-many-streams', {
+      detail: `this server follows ${streams.most} logs already`,
+      next: 'try again later, or ask another server',
+    })
+  const ask: LogAsk = { ...query, since: query.since, signal: AbortSignal.any([deps.signal, left]) }
   const logs = await openLogs(deps, instances, ask)
   const [first] = logs.missing
   if (logs.opened === 0 && first !== undefined)
@@ -155,13 +163,17 @@ async function sendLogs(
           next: 'boxcar get hosts',
         })
   if (logs.missing.length > 0) reply.header('boxcar-missing', logs.missing.map(m => m.instance).join(', '))
-  // A quiet service says nothing for hours; its socket is not idle.
-  if (query.follow) request.raw.socket?.setTimeout(0)
   const json = /jsonl|ndjson|application\/json/.test(request.headers.accept ?? '')
   const write = json ? asJson : instances.length > 1 ? withPlace : plain
   return reply
     .type(json ? 'application/jsonl' : 'text/plain; charset=utf-8')
     .send(Readable.from(texts(logs.lines, write)))
+}
+
+function untilClosed(reply: FastifyReply): AbortSignal {
+  const left = new AbortController()
+  reply.raw.once('close', () => left.abort())
+  return left.signal
 }
 
 async function* texts(
