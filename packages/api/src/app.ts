@@ -7,13 +7,10 @@ import { elapsed } from '@boxcar/core/model/clock'
 import { StoreUnavailable } from '@boxcar/store/store'
 import swagger from '@fastify/swagger'
 import Fastify, { type FastifyError, type FastifyReply, type FastifyRequest } from 'fastify'
-import {
-  createJsonSchemaTransform,
-  createJsonSchemaTransformObject,
-  type ZodTypeProvider,
-} from 'fastify-type-provider-zod'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { ApiDeps } from './deps.ts'
+import { transform, transformObject } from './description.ts'
 import { Framing } from './framing.ts'
 import { guardCaller } from './guard.ts'
 import { HostActions } from './host-settings.ts'
@@ -96,8 +93,8 @@ export async function buildApp(deps: ApiDeps): Promise<App> {
       components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
       security: deps.token === undefined ? [] : [{ token: [] }],
     },
-    transform: createJsonSchemaTransform({ zodToJsonConfig: { unrepresentable: 'any' } }),
-    transformObject: createJsonSchemaTransformObject({ zodToJsonConfig: { unrepresentable: 'any' } }),
+    transform,
+    transformObject,
   })
 
   const picture = new Picture(deps.mirror, deps.clusterName)

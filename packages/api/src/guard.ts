@@ -5,7 +5,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { refuse } from './problem.ts'
 
 /** Says nothing of the cluster, or what a probe must know without a secret. */
-const open = new Set(['/livez', '/readyz', '/version', '/openapi.json', '/docs'])
+export const open: ReadonlySet<string> = new Set(['/livez', '/readyz', '/version', '/openapi.json', '/docs'])
 
 export function guardCaller(
   token: string | undefined,

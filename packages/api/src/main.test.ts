@@ -233,6 +233,30 @@ describe('the description', () => {
     components: z.looseObject({ schemas: z.record(z.string(), z.unknown()) }),
   })
 
+  const content = z.record(
+    z.string(),
+    z.object({
+      schema: z.looseObject({
+        required: z.array(z.string()).optional(),
+        properties: z.record(z.string(), z.unknown()).default({}),
+      }),
+    }),
+  )
+  const operations = z.looseObject({
+    paths: z.record(
+      z.string(),
+      z.record(
+        z.string(),
+        z.object({
+          parameters: z.array(z.looseObject({ in: z.string(), name: z.string() })).default([]),
+          requestBody: z.object({ required: z.boolean(), content }).optional(),
+          responses: z.record(z.string(), z.looseObject({ content: content.optional() })),
+          security: z.array(z.unknown()).optional(),
+        }),
+      ),
+    ),
+  })
+
   test('is OpenAPI 3.1, with every route and no reference to nowhere', async () => {
     const { url } = await start()
     const text = await (await fetch(`${url}/openapi.json`)).text()
@@ -250,6 +274,53 @@ describe('the description', () => {
     const known = new Set(Object.keys(components.schemas))
     for (const [, name] of text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)) expect(known).toContain(name)
     expect(text).toContain('"replicas"')
+  })
+
+  test('says what is true of requests and answers', async () => {
+    const { url } = await start()
+    const { paths } = operations.parse(await (await fetch(`${url}/openapi.json`)).json())
+    const text = JSON.stringify(paths)
+    expect([text.includes('"readOnly":true'), text.includes('x-optional')]).toEqual([false, false])
+    const service = paths['/v1/projects/{project}/services/{name}']
+    const spec = service?.['put']?.requestBody?.content['application/json']?.schema
+    expect(spec?.required).toEqual(['image'])
+    expect(spec?.properties['routes']).toMatchObject({
+      items: { anyOf: [{ required: ['port', 'listen'] }, { required: ['port', 'listen', 'protocol'] }] },
+    })
+    expect(spec?.properties['env']).toMatchObject({ maxProperties: 1000 })
+    expect(Object.keys(service?.['patch']?.requestBody?.content ?? {})).toContain(
+      'application/merge-patch+json',
+    )
+
+    const headersOf = (path: string, method: string) =>
+      (paths[path]?.[method]?.parameters ?? []).filter(p => p.in === 'header').map(p => p.name)
+    const conditions = ['If-Match', 'If-None-Match', 'Idempotency-Key', 'Boxcar-Actor']
+    for (const method of ['put', 'patch', 'delete'])
+      expect(headersOf('/v1/projects/{project}/services/{name}', method)).toEqual(conditions)
+    expect(headersOf('/v1/projects/{project}/services/{name}/undo', 'post')).toEqual(conditions)
+    expect(headersOf('/v1/hosts/{id}/cordon', 'post')).toEqual(['Boxcar-Actor'])
+    expect(headersOf('/v1/events', 'get')).toEqual(['Last-Event-ID'])
+
+    for (const path of ['undo', 'rollout/abort'])
+      expect(paths[`/v1/projects/{project}/services/{name}/${path}`]?.['post']?.requestBody?.required).toBe(
+        false,
+      )
+    for (const verb of ['cordon', 'uncordon', 'drain'])
+      expect(paths[`/v1/hosts/{id}/${verb}`]?.['post']?.requestBody?.required).toBe(false)
+    expect(service?.['put']?.requestBody?.required).toBe(true)
+
+    const typesOf = (path: string, status = '200') =>
+      Object.keys(paths[path]?.['get']?.responses[status]?.content ?? {})
+    expect(typesOf('/metrics')).toEqual(['text/plain'])
+    expect(typesOf('/docs')).toEqual(['text/html'])
+    expect(typesOf('/v1/projects/{project}/services/{name}/logs')).toEqual([
+      'text/plain',
+      'application/jsonl',
+    ])
+    expect(paths['/readyz']?.['get']?.responses['503']?.content?.['application/problem+json']).toMatchObject({
+      schema: { required: expect.arrayContaining(['code', 'checks']) },
+    })
+    expect(paths['/livez']?.['get']?.security).toEqual([])
   })
 
   test('is also a page that needs nothing from elsewhere', async () => {

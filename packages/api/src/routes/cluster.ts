@@ -4,8 +4,8 @@ import { z } from 'zod'
 import type { ApiDeps } from '../deps.ts'
 import { problemOf } from '../problem.ts'
 import { readinessOf } from '../readiness.ts'
-import { type ClusterView, clusterView, readyView, routeView, versionView } from '../views.ts'
-import { type App, answers, answersWith, flag, type RouteContext } from './route.ts'
+import { type ClusterView, clusterView, problemView, readyView, routeView, versionView } from '../views.ts'
+import { type App, answers, flag, type RouteContext, textOf } from './route.ts'
 
 const tags = ['cluster']
 
@@ -60,7 +60,15 @@ export function clusterRoutes(app: App, { deps, picture }: RouteContext): void {
         summary: 'Whether this server can do its work',
         description: 'Not ready is 503 with a problem that carries the same checks.',
         querystring: z.strictObject({ verbose: flag.default(false) }),
-        response: answers(readyView),
+        response: {
+          ...answers(readyView),
+          503: {
+            description: 'Not ready, and why',
+            content: {
+              'application/problem+json': { schema: z.object({ ...problemView.shape, ...readyView.shape }) },
+            },
+          },
+        },
       },
     },
     async (request, reply) => {
@@ -92,7 +100,7 @@ export function clusterRoutes(app: App, { deps, picture }: RouteContext): void {
       schema: {
         tags,
         summary: 'Figures in the Prometheus text format',
-        response: answersWith({ 200: z.string() }),
+        response: textOf('Figures', { 'text/plain': z.string() }),
       },
     },
     async (_, reply) =>

@@ -1,6 +1,6 @@
 /** The API's description for programs, and a page for people that is made from it and needs nothing from elsewhere. */
 import { z } from 'zod'
-import { type App, answersWith, type RouteContext } from './route.ts'
+import { type App, answersWith, type RouteContext, textOf } from './route.ts'
 
 export function docsRoutes(app: App, { deps }: RouteContext): void {
   app.get(
@@ -18,7 +18,11 @@ export function docsRoutes(app: App, { deps }: RouteContext): void {
   app.get(
     '/docs',
     {
-      schema: { tags: ['docs'], summary: 'This API for people', response: answersWith({ 200: z.string() }) },
+      schema: {
+        tags: ['docs'],
+        summary: 'This API for people',
+        response: textOf('A page', { 'text/html': z.string() }),
+      },
     },
     async (_, reply) =>
       reply

@@ -7,7 +7,7 @@ import { readinessOf } from '../readiness.ts'
 import { Streams } from '../streams.ts'
 import { type EventView, eventView } from '../views.ts'
 import { refuseParts } from './answers.ts'
-import { type App, flag, type RouteContext, streamOf, whole } from './route.ts'
+import { type App, flag, type RouteContext, textOf, whole } from './route.ts'
 
 const query = z.strictObject({
   tail: whole(10_000).default(0),
@@ -37,7 +37,10 @@ export function eventRoutes(app: App, { deps }: RouteContext): void {
         description:
           'The id of an event is its store revision and its place in it. A stream that starts with Last-Event-ID goes on after that event, without gap or reorder; where that history is no longer kept, `reset` comes first and then everything that is. Without it: the last `tail` events, then what happens from now on.',
         querystring: query,
-        response: streamOf('text/event-stream', eventView),
+        headers: z.object({
+          'Last-Event-ID': z.string().optional().describe('The id of the last event that the reader has'),
+        }),
+        response: textOf('A stream', { 'text/event-stream': eventView }),
       },
     },
     async (request, reply) => {
@@ -90,10 +93,10 @@ function filter(project: string | undefined, service: string | undefined): (even
 async function* texts(steps: AsyncIterable<StreamStep>): AsyncGenerator<string> {
   // Says at once that the stream stands.
   yield 'retry: 1000\n\n'
-  for await (const step of steps) yield textOf(step)
+  for await (const step of steps) yield spelt(step)
 }
 
-function textOf(step: StreamStep): string {
+function spelt(step: StreamStep): string {
   switch (step.kind) {
     case 'event':
       return `id: ${step.event.id}\nevent: event\ndata: ${JSON.stringify(step.event)}\n\n`

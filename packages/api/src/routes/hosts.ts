@@ -127,6 +127,7 @@ export function hostRoutes(app: App, { picture, hosts }: RouteContext): void {
         summary: 'Labels given by operators; null takes one away',
         params: hostPath,
         headers: actorHeader,
+        consumes: ['application/json', 'application/merge-patch+json'],
         body: z.strictObject({ labels: z.record(labelKey, labelValue.nullable()) }),
         response: answers(hostView),
       },

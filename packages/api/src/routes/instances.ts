@@ -17,7 +17,7 @@ import {
   projectPath,
   type RouteContext,
   servicePath,
-  streamOf,
+  textOf,
   whole,
 } from './route.ts'
 
@@ -33,6 +33,7 @@ const logQuery = z.strictObject({
     .transform(Number)
     .optional(),
 })
+const logTexts = textOf('Lines', { 'text/plain': z.string(), 'application/jsonl': logLine })
 const logWords =
   'Text, or JSON lines where application/jsonl is accepted. Where some hosts do not answer, Boxcar-Missing names their instances.'
 
@@ -91,7 +92,7 @@ export function instanceRoutes(app: App, context: RouteContext): void {
         description: logWords,
         params: instancePath,
         querystring: logQuery,
-        response: streamOf('application/jsonl', logLine),
+        response: logTexts,
       },
     },
     async (request, reply) => {
@@ -111,7 +112,7 @@ export function instanceRoutes(app: App, context: RouteContext): void {
         description: logWords,
         params: servicePath,
         querystring: logQuery,
-        response: streamOf('application/jsonl', logLine),
+        response: logTexts,
       },
     },
     async (request, reply) => {

@@ -81,9 +81,12 @@ export const answersWith = <Answers extends Readonly<Record<number, z.ZodType>>>
   default: problem,
 })
 
-/** A stream of texts, each of which is one of these. */
-export const streamOf = (type: string, schema: z.ZodType) => ({
-  200: { description: 'A stream', content: { [type]: { schema } } },
+/** A text, or a stream of them: of each media type what one of them is. */
+export const textOf = (description: string, types: Readonly<Record<string, z.ZodType>>) => ({
+  200: {
+    description,
+    content: Object.fromEntries(Object.entries(types).map(([type, schema]) => [type, { schema }])),
+  },
   default: problem,
 })
 

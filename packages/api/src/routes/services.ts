@@ -1,5 +1,5 @@
 import { projectName } from '@boxcar/core/model/ids'
-import { serviceSpec } from '@boxcar/core/model/spec'
+import { serviceSpecAsSent } from '@boxcar/core/model/spec'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { refuse } from '../problem.ts'
@@ -84,7 +84,7 @@ export function serviceRoutes(app: App, { services, picture }: RouteContext): vo
         description: `What changes the container makes a new generation, and so does an image by tag, which is looked up again; everything else takes effect in place.`,
         params: servicePath,
         headers: writeHeaders,
-        body: serviceSpec,
+        body: serviceSpecAsSent,
         response: answersWith({ 200: savedView, 201: savedView }),
       },
       validatorCompiler: bodyAsWritten,
@@ -113,6 +113,7 @@ export function serviceRoutes(app: App, { services, picture }: RouteContext): vo
         description: `{"replicas": 3} scales. A tag is not looked up again unless the image changes.`,
         params: servicePath,
         headers: writeHeaders,
+        consumes: ['application/json', 'application/merge-patch+json'],
         body: z.record(z.string(), z.unknown()),
         response: answers(savedView),
       },

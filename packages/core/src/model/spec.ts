@@ -325,6 +325,17 @@ const withProtocol = z.preprocess(
 )
 
 export const serviceSpec = withProtocol
+/** A service as a request has it, for descriptions: its address names it, and `protocol: http` may be left out. */
+export const serviceSpecAsSent = z.strictObject({
+  ...serviceFields,
+  name: serviceShortName.optional(),
+  routes: z
+    .array(z.union([httpRoute, tcpRoute]))
+    .max(64)
+    .readonly()
+    .default([]),
+})
+
 /** A service with defaults filled in; sizes in MiB, times in milliseconds, cores in thousandths. */
 export type ServiceSpec = z.output<typeof serviceSpec>
 /** The same as people write it and as it is stored. */
