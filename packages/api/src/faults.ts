@@ -3,7 +3,7 @@
  * was there, and the nearest known key for an unknown one. The CLI uses it for files, so both say the same.
  */
 import type { z } from 'zod'
-import { plain, pointerOf, show } from './json.ts'
+import { maxDepth, plain, pointerOf, show } from './json.ts'
 import type { FaultView } from './views.ts'
 
 export type Checked<Value> =
@@ -51,7 +51,8 @@ function crowdedIn(root: unknown): readonly FaultView[] {
 
   function walk(value: unknown, path: readonly PropertyKey[]): void {
     left -= 1
-    if (typeof value !== 'object' || value === null || left < 0) return
+    // What a file refers to by an alias may hold itself.
+    if (typeof value !== 'object' || value === null || left < 0 || path.length > maxDepth) return
     const size = Array.isArray(value) ? value.length : Object.keys(value).length
     if (size > maxEntries)
       faults.push({
