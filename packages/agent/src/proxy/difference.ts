@@ -1,5 +1,5 @@
 /** What leads from one picture to another: commands to the running process, or a reload where it has no room for it. */
-import type { MapName, Picture, Server } from './picture.ts'
+import type { Picture, Server } from './picture.ts'
 import { mapNames, serverName } from './picture.ts'
 import { mapPath, structureOf, weight } from './render.ts'
 
@@ -38,8 +38,7 @@ export function difference(from: Picture, to: Picture, dir: string): Difference 
       } else if (was.state !== 'maint') leaves.push(`set server ${name} state maint`)
     })
   }
-  const maps = mapNames.flatMap(name => mapCommands(name, from.maps[name], to.maps[name], dir))
-  return { kind: 'commands', joins, maps: [...returns, ...maps], leaves }
+  return { kind: 'commands', joins, maps: [...returns, ...mapCommands(from, to, dir)], leaves }
 }
 
 /** A slot that leaves maintenance counts as up before its first check: it comes without weight, and down. */
@@ -57,22 +56,34 @@ export const welcomeCommands = ({ name }: Join, reached: 'reached' | 'not-yet'):
   `set server ${name} weight ${weight}`,
 ]
 
-function mapCommands(
-  name: MapName,
-  from: ReadonlyMap<string, string>,
-  to: ReadonlyMap<string, string>,
-  dir: string,
-): readonly string[] {
-  const path = mapPath(dir, name)
-  const commands: string[] = []
-  for (const [key, value] of to) {
-    const was = from.get(key)
-    if (was === undefined) commands.push(`add map ${path} ${key} ${value}`)
-    else if (was !== value) commands.push(`set map ${path} ${key} ${value}`)
-  }
-  for (const key of from.keys()) if (!to.has(key)) commands.push(`del map ${path} ${key}`)
-  return commands
+/**
+ * A request is looked up in one map after the other: host name, path, service. At every moment between the two pictures it
+ * finds what one of them says. So an entry comes after those that it leads to and goes before them; what a new one takes
+ * over is let be until it is there; and of two paths that begin alike the longer one comes first and goes last.
+ */
+function mapCommands(from: Picture, to: Picture, dir: string): readonly string[] {
+  const inward = mapNames.map(name => ({ path: mapPath(dir, name), was: from.maps[name], is: to.maps[name] }))
+  const outward = inward.toReversed()
+  const adds = outward.flatMap(({ path, was, is }) =>
+    longestFirst([...is].filter(([key]) => !was.has(key))).map(
+      ([key, value]) => `add map ${path} ${key} ${value}`,
+    ),
+  )
+  const sets = outward.flatMap(({ path, was, is }) =>
+    [...is]
+      .filter(([key, value]) => was.has(key) && was.get(key) !== value)
+      .map(([key, value]) => `set map ${path} ${key} ${value}`),
+  )
+  const removals = inward.flatMap(({ path, was, is }) =>
+    longestFirst([...was].filter(([key]) => !is.has(key)))
+      .toReversed()
+      .map(([key]) => `del map ${path} ${key}`),
+  )
+  return [...adds, ...sets, ...removals]
 }
+
+const longestFirst = (entries: readonly [string, string][]) =>
+  entries.toSorted(([a], [b]) => b.length - a.length)
 
 const samePlace = (a: Server, b: Server) =>
   a.state !== 'maint' && b.state !== 'maint' && a.address === b.address && a.port === b.port
