@@ -6,6 +6,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { open, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import type { Clock } from '@boxcar/core/model/clock'
 import { after } from '@boxcar/core/model/clock'
+import { type Ask, judge, type Silence } from './pulse.ts'
 import { configurationPath, masterSocket } from './render.ts'
 import { Runtime, RuntimeSilent, type Workers } from './runtime.ts'
 
@@ -41,7 +42,13 @@ export class HaproxyProcess {
 
   constructor(options: ProcessOptions) {
     this.#options = options
-    this.runtime = new Runtime({ socket: masterSocket(options.dir), clock: options.clock, timeoutMs: 5_000 })
+    this.runtime = new Runtime({
+      socket: masterSocket(options.dir),
+      clock: options.clock,
+      timeoutMs: 5_000,
+      lookMs: 1_500,
+      isThere: () => this.alive(),
+    })
   }
 
   get pid(): number | undefined {
@@ -162,17 +169,47 @@ export class HaproxyProcess {
     await rm(this.#pidFile(), { force: true })
   }
 
-  /** Why the master or its newest worker does not answer within a limit; nothing when both do. */
-  async silence(limitMs: number): Promise<string | undefined> {
+  /** Whether it hears us; asks again, for up to some seconds, before it says that it hangs. Nothing that runs never hangs. */
+  async pulse(): Promise<{ readonly kind: 'beats' } | { readonly kind: 'hangs'; readonly why: string }> {
+    const { clock } = this.#options
+    const master = this.#master
+    const asks: Ask[] = []
+    for (;;) {
+      const pulse = judge(asks)
+      if (pulse.kind !== 'ask') return pulse
+      const began = clock.now()
+      const silence = await this.#silence(pulse.limitMs)
+      asks.push({ limitMs: pulse.limitMs, tookMs: clock.now() - began, silence })
+      if (master === undefined || this.#master !== master || !(await this.alive())) return { kind: 'beats' }
+    }
+  }
+
+  /** Ends the master at once; whoever waits for its answers learns it, and whoever waits for its end brings it back. */
+  async strike(): Promise<void> {
+    if (this.#master !== undefined && (await this.alive())) kill(this.#master.pid, 'SIGKILL')
+  }
+
+  /** Who of the master and its newest worker does not answer within a limit; nothing when both do. */
+  async #silence(limitMs: number): Promise<Silence | undefined> {
     const { dir, clock } = this.#options
-    const prompt = new Runtime({ socket: masterSocket(dir), clock, timeoutMs: limitMs })
+    const deadline = after(clock.now(), limitMs)
+    const prompt = () =>
+      new Runtime({ socket: masterSocket(dir), clock, timeoutMs: Math.max(1, deadline - clock.now()) })
+    const master = this.#master?.pid
+    let asked = master
     try {
-      const { newest } = await prompt.workers()
-      if (newest !== undefined) await prompt.ask(newest, 'show info')
+      const { newest } = await prompt().workers()
+      asked = newest
+      if (newest !== undefined) await prompt().ask(newest, 'show info')
       return undefined
     } catch (error) {
-      if (error instanceof RuntimeSilent) return error.message
-      throw error
+      if (!(error instanceof RuntimeSilent)) throw error
+      const [one, first] = await Promise.all([asked, master].map(pid => pid && look(pid)))
+      const runnable = [one, first].some(seen => seen && seen.state === 'R')
+      return {
+        why: error.message,
+        vitals: one && asked !== undefined ? { pid: asked, runnable, ticks: one.ticks } : undefined,
+      }
     }
   }
 
@@ -257,20 +294,25 @@ export class HaproxyProcess {
   }
 }
 
+interface Seen {
+  readonly started: string
+  readonly parent: number
+  /** One letter, as `ps` shows it. */
+  readonly state: string
+  /** Clock ticks of processor time of all its threads. */
+  readonly ticks: number
+}
+
 /** A process that runs (a zombie does not). */
-async function look(pid: number): Promise<{ readonly started: string; readonly parent: number } | undefined> {
+async function look(pid: number): Promise<Seen | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
   // The name, in parentheses, may hold anything; the fields are counted after it.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   const [state, parent] = fields
   const started = fields[19]
-  return state === undefined ||
-    parent === undefined ||
-    started === undefined ||
-    state === 'Z' ||
-    state === 'X'
-    ? undefined
-    : { started, parent: Number(parent) }
+  if (state === undefined || parent === undefined || started === undefined) return undefined
+  if (state === 'Z' || state === 'X') return undefined
+  return { started, parent: Number(parent), state, ticks: Number(fields[11]) + Number(fields[12]) }
 }
 
 /** The newest alerts of a log, in one line. */

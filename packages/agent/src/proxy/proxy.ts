@@ -111,11 +111,8 @@ export interface ProxyOptions {
   readonly log: Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>
 }
 
+const pulseEveryMs = 500
 const probeEveryMs = 2_000
-/** After a probe that the process did not answer the next comes sooner, and is given more time. */
-const suspectEveryMs = 1_000
-const probeLimitMs = 1_000
-const suspectLimitMs = 2_000
 const shareLookEveryMs = 10_000
 const repairEveryMs = 30_000
 const longestSocketPath = 90
@@ -184,8 +181,6 @@ class ProxyRoom implements Proxy {
   #trouble: Trouble | undefined
   /** Why the newest table is not served; only a table that is taken ends it. */
   #refusal: Trouble | undefined
-  /** How often in a row the process did not answer. */
-  #silences = 0
   #wakeDrain = new AbortController()
   #loops: Promise<unknown> = Promise.resolve()
 
@@ -200,10 +195,7 @@ class ProxyRoom implements Proxy {
     await this.#folder.open()
     const state = await loadState(this.#options.dir)
     const found = await this.#process.adopt()
-    const hung =
-      found &&
-      (await this.#process.silence(probeLimitMs)) !== undefined &&
-      (await this.#process.silence(suspectLimitMs)) !== undefined
+    const hung = found && (await this.#process.pulse()).kind === 'hangs'
     if (hung) await this.#endHung()
     const adopted = found && !hung
     if (state !== undefined) {
@@ -227,7 +219,7 @@ class ProxyRoom implements Proxy {
       const outcome = await this.#exclusively(() => this.#settle(table))
       this.#options.log.info({ adopted, pid: this.#process.pid, outcome: outcome.kind }, 'proxy opened')
     }
-    this.#loops = Promise.all([this.#supervise(), this.#drain(), this.#probe()])
+    this.#loops = Promise.all([this.#supervise(), this.#drain(), this.#probe(), this.#watchPulse()])
   }
 
   apply(table: RouteTable): Promise<ApplyOutcome> {
@@ -299,9 +291,7 @@ class ProxyRoom implements Proxy {
         this.#options.log.warn({ why: error.message }, 'proxy did not take its orders')
         this.#running = undefined
         outcome = { kind: 'down', why: error.message }
-        if ((await this.#process.alive()) && (await this.#process.silence(suspectLimitMs)) !== undefined) {
-          await this.#endHung()
-        }
+        if ((await this.#process.pulse()).kind === 'hangs') await this.#endHung()
       }
     }
     if (outcome.kind !== 'applied') {
@@ -345,7 +335,6 @@ class ProxyRoom implements Proxy {
   /** Ends a process that does not answer; it is started again as one that died is. */
   async #endHung(): Promise<void> {
     this.#options.log.error({ pid: this.#process.pid }, 'the proxy process hangs and is killed')
-    this.#silences = 0
     this.#running = undefined
     await this.#process.kill()
   }
@@ -555,7 +544,7 @@ class ProxyRoom implements Proxy {
   async #lookForSessions(): Promise<'moving' | 'waiting'> {
     const table = this.#table
     const running = this.#running
-    if (table === undefined || running === undefined || this.#silences > 0) return 'waiting'
+    if (table === undefined || running === undefined) return 'waiting'
     try {
       const workers = await this.#uses()
       const now = this.#now()
@@ -576,7 +565,6 @@ class ProxyRoom implements Proxy {
       return 'moving'
     } catch (error) {
       if (!(error instanceof RuntimeSilent)) throw error
-      this.#silences++
       return 'waiting'
     }
   }
@@ -593,6 +581,20 @@ class ProxyRoom implements Proxy {
     )
   }
 
+  /** Kills a process that hangs, beside all else: what goes one at a time may be waiting for its answer. */
+  async #watchPulse(): Promise<void> {
+    const { clock, log } = this.#options
+    while (!this.#stop.signal.aborted) {
+      await clock.sleep(pulseEveryMs, this.#stop.signal)
+      if (this.#stop.signal.aborted) return
+      const pulse = await this.#process.pulse()
+      if (pulse.kind === 'beats') continue
+      log.error({ pid: this.#process.pid, why: pulse.why }, 'the proxy process hangs and is killed')
+      this.#fail(`the process does not answer: ${pulse.why}`)
+      await this.#process.strike()
+    }
+  }
+
   /** Sees to it that our process answers on its ports, alone, and says what it should. */
   async #probe(): Promise<void> {
     const { clock, log } = this.#options
@@ -600,14 +602,8 @@ class ProxyRoom implements Proxy {
     let repair = this.#now()
     let bad = 0
     while (!this.#stop.signal.aborted) {
-      await clock.sleep(this.#silences > 0 ? suspectEveryMs : probeEveryMs, this.#stop.signal)
+      await clock.sleep(probeEveryMs, this.#stop.signal)
       if (this.#stop.signal.aborted) continue
-      const silent = await this.#exclusively(() => this.#whySilent())
-      if (silent !== undefined) {
-        bad++
-        if (bad > 1) this.#fail(silent)
-        continue
-      }
       if (this.#running === undefined) {
         await this.#exclusively(() => this.#retake())
         continue
@@ -629,18 +625,6 @@ class ProxyRoom implements Proxy {
       repair = (this.#now() + 100 * tookMs) as Instant
       log.debug({ tookMs }, 'proxy compared with what it should be')
     }
-  }
-
-  /** Whether the process hears us; one that does not for a second time is killed. */
-  async #whySilent(): Promise<string | undefined> {
-    if (!(await this.#process.alive())) {
-      this.#silences = 0
-      return undefined
-    }
-    const why = await this.#process.silence(this.#silences > 0 ? suspectLimitMs : probeLimitMs)
-    this.#silences = why === undefined ? 0 : this.#silences + 1
-    if (this.#silences > 1) await this.#endHung()
-    return why === undefined ? undefined : `the process does not answer: ${why}`
   }
 
   async #whyFailing(extent: 'with-neighbours' | 'answers-only'): Promise<string | undefined> {
