@@ -46,8 +46,10 @@ export interface Picture {
   readonly maps: Readonly<Record<MapName, ReadonlyMap<string, string>>>
 }
 
-/** Something that the proxy cannot serve; everything else it does. */
+/** Something that the proxy cannot serve, or not for sure; everything else it does. */
 export type ProxyFault =
+  /** All is served, but the files say what was before. */
+  | { readonly kind: 'disk'; readonly why: string }
   | { readonly kind: 'port'; readonly port: number; readonly address: string; readonly why: string }
   | {
       readonly kind: 'listener'

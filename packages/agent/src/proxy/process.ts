@@ -6,6 +6,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { open, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import type { Clock } from '@boxcar/core/model/clock'
 import { after } from '@boxcar/core/model/clock'
+import type { Logger } from 'pino'
 import { type Ask, judge, type Silence } from './pulse.ts'
 import { configurationPath, masterSocket } from './render.ts'
 import { Runtime, RuntimeSilent, type Workers } from './runtime.ts'
@@ -14,6 +15,7 @@ export interface ProcessOptions {
   readonly haproxy: string
   readonly dir: string
   readonly clock: Clock
+  readonly log: Pick<Logger, 'warn'>
 }
 
 /** One life of a master. */
@@ -27,7 +29,10 @@ interface Master {
 export type Started = { readonly kind: 'started' } | { readonly kind: 'failed'; readonly why: string }
 export type Reloaded =
   | { readonly kind: 'reloaded'; readonly workers: Workers }
+  /** The old worker serves on. */
   | { readonly kind: 'failed'; readonly why: string }
+  /** Nobody knows which worker serves next. */
+  | { readonly kind: 'unclear'; readonly why: string }
 
 const startLimitMs = 10_000
 const reloadLimitMs = 20_000
@@ -114,8 +119,7 @@ export class HaproxyProcess {
       const workers = await this.#workersIfAny()
       if (child.pid !== undefined && seen !== undefined && workers?.newest !== undefined) {
         this.#master = { pid: child.pid, started: seen.started, child }
-        await writeFile(`${this.#pidFile()}.new`, `${child.pid} ${seen.started}\n`)
-        await rename(`${this.#pidFile()}.new`, this.#pidFile())
+        await this.#writePid(this.#master)
         return { kind: 'started' }
       }
       await clock.sleep(10)
@@ -145,14 +149,14 @@ export class HaproxyProcess {
     const deadline = after(clock.now(), reloadLimitMs)
     while (clock.now() < deadline) {
       await clock.sleep(10)
-      if (!(await this.alive())) return { kind: 'failed', why: 'the process died' }
+      if (!(await this.alive())) return { kind: 'unclear', why: 'the process died' }
       const workers = await this.#workersIfAny()
       if (workers === undefined) continue
       if (workers.failed > before.failed) return { kind: 'failed', why: await this.#lastWords() }
       if (workers.newest !== undefined && workers.newest !== before.newest)
         return { kind: 'reloaded', workers }
     }
-    return { kind: 'failed', why: 'no new worker came up' }
+    return { kind: 'unclear', why: 'no new worker came up' }
   }
 
   /** Ends the process and its workers. */
@@ -246,6 +250,16 @@ export class HaproxyProcess {
       await clock.sleep(10)
       const seen = await Promise.all(left.map(look))
       left = left.filter((_, at) => seen[at] !== undefined)
+    }
+  }
+
+  /** A disk without room costs a later agent its take-over; it ends this process then and starts its own. */
+  async #writePid({ pid, started }: Master): Promise<void> {
+    try {
+      await writeFile(`${this.#pidFile()}.new`, `${pid} ${started}\n`)
+      await rename(`${this.#pidFile()}.new`, this.#pidFile())
+    } catch (error) {
+      this.#options.log.warn({ error: String(error) }, 'the pid of the proxy was not saved')
     }
   }
 

@@ -54,7 +54,7 @@ import {
   type Workers,
 } from './runtime.ts'
 import { arrange, type Layout, release, sameEndpoint } from './slots.ts'
-import { Folder, loadState } from './state.ts'
+import { Folder, loadState, statePath, stateText } from './state.ts'
 
 /** Every route of the cluster at one revision. */
 export interface RouteTable {
@@ -72,6 +72,9 @@ export type ApplyOutcome =
 
 export type ProxyHealth =
   | { readonly kind: 'ok'; readonly faults: readonly ProxyFault[] }
+  /** The newest table was refused: the process is well and serves the one before. */
+  | { readonly kind: 'refusing'; readonly why: string; readonly faults: readonly ProxyFault[] }
+  /** Something is wrong with the process; what it serves is not sure. */
   | {
       readonly kind: 'failing'
       readonly since: Instant
@@ -170,6 +173,10 @@ class ProxyRoom implements Proxy {
   /** What the newest worker says, as far as known. */
   #running: Picture | undefined
   #good: Served | undefined
+  /** What the files say. */
+  #written: Served | undefined
+  /** Why they say something older than what is served, where they do. */
+  #unwritten: string | undefined
   /** The doors that the process holds. */
   #held: readonly Door[] = []
   #faults: readonly ProxyFault[] = []
@@ -180,7 +187,7 @@ class ProxyRoom implements Proxy {
   /** What is wrong with the process. */
   #trouble: Trouble | undefined
   /** Why the newest table is not served; only a table that is taken ends it. */
-  #refusal: Trouble | undefined
+  #refusal: string | undefined
   #wakeDrain = new AbortController()
   #loops: Promise<unknown> = Promise.resolve()
 
@@ -248,10 +255,13 @@ class ProxyRoom implements Proxy {
   }
 
   health(): ProxyHealth {
-    const [first, second] = [this.#trouble, this.#refusal].filter(one => one !== undefined)
-    if (first === undefined) return { kind: 'ok', faults: this.#faults }
-    const since = second !== undefined && second.since < first.since ? second.since : first.since
-    return { kind: 'failing', since, why: first.why, faults: this.#faults }
+    const faults =
+      this.#unwritten === undefined
+        ? this.#faults
+        : [...this.#faults, { kind: 'disk', why: this.#unwritten } as const]
+    if (this.#trouble !== undefined) return { kind: 'failing', ...this.#trouble, faults }
+    if (this.#refusal !== undefined) return { kind: 'refusing', why: this.#refusal, faults }
+    return { kind: 'ok', faults }
   }
 
   onChange(listener: () => void): () => void {
@@ -283,7 +293,7 @@ class ProxyRoom implements Proxy {
         if (isSystemError(error)) {
           // A mixture of two tables helps nobody; where the disk is full this may fail too.
           if (this.#good !== undefined) await this.#write(this.#good).catch(() => undefined)
-          outcome = { kind: 'refused', why: `cannot write the proxy's files: ${error.code}` }
+          outcome = { kind: 'refused', why: `${cannotWrite}: ${error.code}` }
           break
         }
         if (!(error instanceof RuntimeSilent)) throw error
@@ -329,7 +339,19 @@ class ProxyRoom implements Proxy {
     this.#running = undefined
     const started = await this.#process.start()
     this.#options.log.warn({ started }, 'proxy started with the files of before')
-    if (started.kind === 'started') this.#recover()
+    if (started.kind !== 'started') return
+    this.#recover()
+    const [good, written] = [this.#good, this.#written]
+    if (good === undefined || written === undefined) return
+    // What it was told since the files could not be written any more, it is told again.
+    this.#running = asStarted(written.picture)
+    this.#held = doorsOf(written.picture)
+    try {
+      await this.#settleOnce(good.table)
+    } catch (error) {
+      if (!(error instanceof RuntimeSilent) && !isSystemError(error)) throw error
+      this.#running = undefined
+    }
   }
 
   /** Ends a process that does not answer; it is started again as one that died is. */
@@ -355,10 +377,12 @@ class ProxyRoom implements Proxy {
     const change = this.#running === undefined ? undefined : difference(this.#running, drawn.picture, dir)
     if (change?.kind === 'commands') {
       const worker = await this.#newest()
-      await this.#write({ table, layout: kept, picture: drawn.picture })
+      const next: Served = { table, layout: kept, picture: drawn.picture }
+      // A disk without room is no reason to send requests where nobody wants them any more.
+      await this.#tryToWrite(next)
       await this.#command(worker, change, table.revision)
-      this.#served({ table, layout: kept, picture: drawn.picture }, drawn.picture, drawn.faults)
-      return { kind: 'applied', revision: table.revision, faults: drawn.faults }
+      this.#served(next, drawn.picture, drawn.faults)
+      return { kind: 'applied', revision: table.revision, faults: this.health().faults }
     }
 
     const layout = arrange(this.#layout, table.routes, 'fit')
@@ -388,7 +412,9 @@ class ProxyRoom implements Proxy {
     const before = await this.#process.runtime.workers()
     const down = before.newest === undefined ? [] : await this.#downServers(before.newest)
     const reloaded = await this.#process.reload()
-    if (reloaded.kind === 'failed') {
+    if (reloaded.kind !== 'reloaded') {
+      // A worker that comes after all is built otherwise than the one before: it is looked at anew.
+      if (reloaded.kind === 'unclear') this.#running = undefined
       if (this.#good !== undefined) await this.#write(this.#good)
       return { kind: 'refused', why: reloaded.why }
     }
@@ -464,20 +490,36 @@ class ProxyRoom implements Proxy {
   /** Has HAProxy read the configuration before it counts; apart, so that a bad one never is on the disk as the good one. */
   async #check(picture: Picture, table: RouteTable): Promise<string | undefined> {
     const dir = `${this.#options.dir}/check`
-    await this.#writeRendered(render(picture, dir, table.revision), dir)
+    await this.#folder.write(filesOf(render(picture, dir, table.revision), dir))
     return this.#process.check(configurationPath(dir))
   }
 
+  /** Throws the error of the system where the disk does not take it; the files say what they said then. */
   async #write(served: Served): Promise<void> {
     const { dir } = this.#options
     const { table, layout, picture } = served
-    await this.#folder.writeState({ ...table, layout, doors: doorsOf(picture) })
-    await this.#writeRendered(render(picture, dir, table.revision), dir)
+    const state = stateText({ ...table, layout, doors: doorsOf(picture) })
+    await this.#folder.write([[statePath(dir), state], ...filesOf(render(picture, dir, table.revision), dir)])
+    this.#written = served
+    this.#unwritten = undefined
   }
 
-  async #writeRendered(rendered: Rendered, dir: string): Promise<void> {
-    for (const name of renderedMaps) await this.#folder.write(mapPath(dir, name), rendered.maps[name])
-    await this.#folder.write(configurationPath(dir), rendered.configuration)
+  async #tryToWrite(served: Served): Promise<void> {
+    try {
+      await this.#write(served)
+    } catch (error) {
+      if (!isSystemError(error)) throw error
+      const why = `${cannotWrite}: ${error.code}`
+      if (this.#unwritten !== why) this.#options.log.error({ why }, 'what is served is not on the disk')
+      this.#unwritten = why
+    }
+  }
+
+  /** Writes what is served once the disk takes it again. */
+  async #catchUp(): Promise<void> {
+    if (this.#unwritten === undefined || this.#good === undefined) return
+    await this.#tryToWrite(this.#good)
+    if (this.#unwritten === undefined) this.#changed()
   }
 
   #served(served: Served, running: Picture, faults: readonly ProxyFault[]): void {
@@ -620,6 +662,7 @@ class ProxyRoom implements Proxy {
       // Once may be a busy moment of the machine.
       else if (bad > 1) this.#fail(why)
       if (this.#blocked.length > 0) await this.#retryBlocked()
+      await this.#exclusively(() => this.#catchUp())
       if (now - repair < repairEveryMs) continue
       const tookMs = await this.#exclusively(() => this.#repairDrift())
       repair = (this.#now() + 100 * tookMs) as Instant
@@ -699,8 +742,8 @@ class ProxyRoom implements Proxy {
   }
 
   #refuse(why: string): void {
-    if (this.#refusal?.why === why) return
-    this.#refusal = { since: this.#refusal?.since ?? this.#now(), why }
+    if (this.#refusal === why) return
+    this.#refusal = why
     this.#changed()
   }
 
@@ -730,6 +773,13 @@ class ProxyRoom implements Proxy {
 const doorsOf = (picture: Picture): readonly Door[] => [
   ...picture.httpDoors,
   ...picture.tcpFronts.flatMap(front => front.doors),
+]
+
+const cannotWrite = "the proxy's files cannot be written"
+
+const filesOf = ({ maps, configuration }: Rendered, dir: string): readonly (readonly [string, string])[] => [
+  ...renderedMaps.map(name => [mapPath(dir, name), maps[name]] as const),
+  [configurationPath(dir), configuration],
 ]
 
 const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>

@@ -40,7 +40,7 @@ export interface ProxyState {
   readonly doors: readonly Door[]
 }
 
-const statePath = (dir: string) => `${dir}/state.json`
+export const statePath = (dir: string) => `${dir}/state.json`
 
 /** What was saved last; nothing where nothing was or it cannot be read. */
 export async function loadState(dir: string): Promise<ProxyState | undefined> {
@@ -86,11 +86,14 @@ export class Folder {
     await mkdir(`${this.#dir}/check`, { recursive: true, mode: 0o700 })
   }
 
-  async write(path: string, text: string): Promise<void> {
-    if (this.#written.get(path) === text) return
-    await writeFile(`${path}.new`, text, { mode: 0o600 })
-    await rename(`${path}.new`, path)
-    this.#written.set(path, text)
+  /** Files that belong together, by path: a disk that has no room for one of them takes none. */
+  async write(files: readonly (readonly [path: string, text: string])[]): Promise<void> {
+    const news = files.filter(([path, text]) => this.#written.get(path) !== text)
+    for (const [path, text] of news) await writeFile(`${path}.new`, text, { mode: 0o600 })
+    for (const [path, text] of news) {
+      await rename(`${path}.new`, path)
+      this.#written.set(path, text)
+    }
   }
 
   has(path: string): Promise<boolean> {
@@ -98,10 +101,6 @@ export class Folder {
       () => true,
       () => false,
     )
-  }
-
-  writeState(state: ProxyState): Promise<void> {
-    return this.write(statePath(this.#dir), stateText(state))
   }
 
   /** Forgets the whole folder. */
