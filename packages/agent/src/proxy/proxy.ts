@@ -33,7 +33,7 @@ import {
   serverName,
   wantedDoors,
 } from './picture.ts'
-import { sharedPorts, whyClosed } from './ports.ts'
+import { doorsHeldBy, sharedPorts, whyClosed } from './ports.ts'
 import { HaproxyProcess } from './process.ts'
 import { askDoor, probedDoors, reach } from './reach.ts'
 import {
@@ -205,6 +205,7 @@ class ProxyRoom implements Proxy {
     const hung = found && (await this.#process.pulse()).kind === 'hangs'
     if (hung) await this.#endHung()
     const adopted = found && !hung
+    if (state === undefined && adopted) this.#held = await this.#seenDoors()
     if (state !== undefined) {
       this.#table = { revision: state.revision, routes: state.routes }
       this.#layout = state.layout
@@ -474,6 +475,17 @@ class ProxyRoom implements Proxy {
     const { newest } = await this.#process.runtime.workers()
     if (newest === undefined) throw new RuntimeSilent('there is no worker')
     return newest
+  }
+
+  /** The doors of a process of which nothing else is known: without them its ports would look like somebody else's. */
+  async #seenDoors(): Promise<readonly Door[]> {
+    try {
+      const { newest, replaced } = await this.#process.runtime.workers()
+      return await doorsHeldBy([this.#process.pid, newest, ...replaced].filter(pid => pid !== undefined))
+    } catch (error) {
+      if (!(error instanceof RuntimeSilent)) throw error
+      return []
+    }
   }
 
   /** Finds the doors that others hold; those that our process holds need no look. */
