@@ -134,6 +134,33 @@ describe('a reload', () => {
     for (const agent of agents) agent.destroy()
   })
 
+  test('waits when those before left many workers with open connections, and holds up no switch', async () => {
+    const { proxy, port } = await room()
+    const [blue, green, db] = [await app('g1'), await app('g2'), await echo('db')]
+    const tcpPort = await freePort()
+    const more: Route[] = [route('db/main', [tcp(tcpPort)], [[1, 1000, [db]]])]
+    const table = (live: 1 | 2) => {
+      const shares: [number, number] = live === 1 ? [1000, 0] : [0, 1000]
+      return tableOf(...twoGenerations(port, shares, [blue], [green]).routes.values(), ...more)
+    }
+    const sessions: Awaited<ReturnType<typeof talk>>[] = []
+    let outcome = await proxy.apply(table(1))
+    for (let n = 0; outcome.kind === 'applied' && n < 30; n++) {
+      const session = await talk(tcpPort)
+      expect(await session.say('1')).toBe('db:1')
+      sessions.push(session)
+      more.push(route(`more/s${n}`, [http(port, { hostnames: [`s${n}.example`] })], [[1, 1000, [blue]]]))
+      outcome = await proxy.apply(table(1))
+    }
+    expect(outcome.kind).toBe('postponed')
+    await proxy.apply(table(2))
+    expect(await answerers(port, 5)).toEqual(['g2'])
+    await applied(proxy, table(2))
+    const last = `s${sessions.length - 1}.example`
+    expect((await ask({ port, headers: { host: last } })).by).toBe('g1')
+    for (const session of sessions) expect(await session.say('2')).toBe('db:2')
+  })
+
   test('is refused when the configuration does not load, and what was served is served', async () => {
     const { proxy, port, open, options } = await room()
     const blue = await app('g1')
@@ -700,8 +727,10 @@ async function room(
   return { proxy: await open(options), port: await freePort(), options, open }
 }
 
+/** Applies a table, again where it is postponed. */
 async function applied(proxy: Opened, table: RouteTable): Promise<void> {
-  const outcome = await proxy.apply(table)
+  let outcome = await proxy.apply(table)
+  for (; outcome.kind === 'postponed'; outcome = await proxy.apply(table)) await sleep(outcome.inMs)
   expect(outcome).toEqual({ kind: 'applied', revision: table.revision, faults: [] })
 }
 

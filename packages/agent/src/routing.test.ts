@@ -32,6 +32,27 @@ test('a refused table is tried again ever more seldom, and the one before stays 
   expect(acks.at(-1)?.revision).toBe('2')
 })
 
+test('a table that is postponed is given again when it is time, and the one before stays acknowledged', async () => {
+  const { clock, edge, routing, acks, told } = start()
+  take(routing, '1')
+  await clock.advance(100)
+  edge.postpone(8_000)
+  take(routing, '2')
+  await clock.advance(7_900)
+  expect(edge.asked).toEqual(['1', '2'])
+  edge.accept()
+  take(routing, '3')
+  await clock.advance(50)
+  expect(edge.asked).toEqual(['1', '2', '3'])
+  edge.postpone(6_000)
+  take(routing, '4')
+  await clock.advance(6_100)
+  expect(edge.asked).toEqual(['1', '2', '3', '4', '4'])
+  expect(acks.at(-1)?.revision).toBe('3')
+  // Each time that they wait, not each time that they are given.
+  expect(told).toEqual(['routes-postponed', 'routes-postponed'])
+})
+
 test('a proxy whose process fails is not waited for after five seconds', async () => {
   const { clock, edge, routing, acks } = start()
   take(routing, '1')
@@ -186,6 +207,10 @@ class Edge implements EdgeProxy {
   refuse(why: string): void {
     this.#outcome = { kind: 'refused', why }
     this.#become({ kind: 'refusing', why, faults: [] })
+  }
+
+  postpone(inMs: number): void {
+    this.#outcome = { kind: 'postponed', inMs, why: 'too many workers' }
   }
 
   fail(why: string, clock: VirtualClock): void {

@@ -40,6 +40,8 @@ export class Routing {
   /** The table that was refused last, how often, and until when it is not tried again. */
   #refused: { readonly revision: Revision; readonly times: number; readonly until: Instant } | undefined
   #refusalTold: string | undefined
+  /** Whether it was told that the routes wait. */
+  #postponed = false
   /** The faults of the served routes, each told of once while it lasts. */
   #faultsTold: ReadonlySet<string> = new Set()
 
@@ -123,8 +125,17 @@ export class Routing {
       this.#served = outcome.revision
       this.#refused = undefined
       this.#refusalTold = undefined
+      this.#postponed = false
       this.#tellFaults(outcome.faults)
       return idleMs
+    }
+    if (outcome.kind === 'postponed') {
+      if (!this.#postponed && outcome.inMs > patienceMs) {
+        this.#postponed = true
+        const message = `new routes wait ${Math.ceil(outcome.inMs / 1000)} s for a reload of the proxy: ${outcome.why}`
+        tell({ kind: 'routes-postponed', level: 'warning', message })
+      }
+      return outcome.inMs
     }
     log.error({ revision, outcome: outcome.kind, why: outcome.why }, 'the proxy did not take the routes')
     if (outcome.kind === 'down') return againMs

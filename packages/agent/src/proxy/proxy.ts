@@ -67,6 +67,11 @@ export type ApplyOutcome =
   | { readonly kind: 'applied'; readonly revision: string; readonly faults: readonly ProxyFault[] }
   /** The configuration did not parse or load; the process serves what it served before. */
   | { readonly kind: 'refused'; readonly why: string }
+  /**
+   * It needs a reload, and the last ones left so many workers with open connections that the next has to wait. All that needs
+   * none is done: the members and shares of the services that are served already.
+   */
+  | { readonly kind: 'postponed'; readonly inMs: number; readonly why: string }
   /** No process serves; it is being started again and takes this table up by itself. */
   | { readonly kind: 'down'; readonly why: string }
 
@@ -177,6 +182,8 @@ class ProxyRoom implements Proxy {
   #written: Served | undefined
   /** Why they say something older than what is served, where they do. */
   #unwritten: string | undefined
+  /** When it was last told to reload. */
+  #reloaded: Instant | undefined
   /** The doors that the process holds. */
   #held: readonly Door[] = []
   #faults: readonly ProxyFault[] = []
@@ -305,10 +312,14 @@ class ProxyRoom implements Proxy {
         if ((await this.#process.pulse()).kind === 'hangs') await this.#endHung()
       }
     }
-    if (outcome.kind !== 'applied') {
+    if (outcome.kind === 'postponed') {
+      this.#options.log.info({ outcome, revision: table.revision }, 'a reload waits')
+    } else if (outcome.kind !== 'applied') {
       this.#options.log.error({ outcome, revision: table.revision }, 'routes not applied')
     }
     switch (outcome.kind) {
+      case 'postponed':
+        break
       case 'applied':
         this.#recover()
         if (table === this.#table) this.#accept()
@@ -373,17 +384,16 @@ class ProxyRoom implements Proxy {
     const held = new Set(alive ? this.#held.map(doorKey) : [])
     await this.#findBlocked(table, held)
 
-    const kept = arrange(this.#layout, table.routes, 'keep')
-    const drawn = this.#draw(table.routes, kept)
-    const change = this.#running === undefined ? undefined : difference(this.#running, drawn.picture, dir)
-    if (change?.kind === 'commands') {
-      const worker = await this.#newest()
-      const next: Served = { table, layout: kept, picture: drawn.picture }
-      // A disk without room is no reason to send requests where nobody wants them any more.
-      await this.#tryToWrite(next)
-      await this.#command(worker, change, table.revision)
-      this.#served(next, drawn.picture, drawn.faults)
-      return { kind: 'applied', revision: table.revision, faults: this.health().faults }
+    const told = await this.#settleByCommands(table)
+    if (told !== undefined) return told
+    if (alive) {
+      const { replaced } = await this.#process.runtime.workers()
+      const inMs = reloadPauseMs(replaced.length) - (this.#now() - (this.#reloaded ?? 0))
+      if (this.#reloaded !== undefined && inMs > 0) {
+        if (this.#good !== undefined) await this.#settleByCommands(meanwhile(this.#good.table, table))
+        const why = `${replaced.length} workers that were replaced have open connections`
+        return { kind: 'postponed', inMs, why }
+      }
     }
 
     const layout = arrange(this.#layout, table.routes, 'fit')
@@ -408,8 +418,25 @@ class ProxyRoom implements Proxy {
     return { kind: 'applied', revision: table.revision, faults }
   }
 
+  /** Tells the process what leads to a table, where it has room for it; nothing where it has not. */
+  async #settleByCommands(table: RouteTable): Promise<ApplyOutcome | undefined> {
+    if (this.#running === undefined) return undefined
+    const layout = arrange(this.#layout, table.routes, 'keep')
+    const { picture, faults } = this.#draw(table.routes, layout)
+    const change = difference(this.#running, picture, this.#options.dir)
+    if (change.kind === 'reload') return undefined
+    const worker = await this.#newest()
+    const next: Served = { table, layout, picture }
+    // A disk without room is no reason to send requests where nobody wants them any more.
+    await this.#tryToWrite(next)
+    await this.#command(worker, change, table.revision)
+    this.#served(next, picture, faults)
+    return { kind: 'applied', revision: table.revision, faults: this.health().faults }
+  }
+
   /** Reloads with the files on the disk; gives the refusal when the old worker stays. */
   async #reload(next: Served): Promise<ApplyOutcome | undefined> {
+    this.#reloaded = this.#now()
     const before = await this.#process.runtime.workers()
     const down = before.newest === undefined ? [] : await this.#downServers(before.newest)
     const reloaded = await this.#process.reload()
@@ -780,6 +807,24 @@ class ProxyRoom implements Proxy {
   #now(): Instant {
     return this.#options.clock.now()
   }
+}
+
+/**
+ * The least time between two reloads. Each leaves the worker that it replaced with the connections that it had, which live as
+ * long as they like, an hour at most; a worker takes 7 MB, and 60 MB where there are 400 services. So a few reloads come at
+ * once, and the more workers are left, the longer the next one waits: thirty at most are left where they never end sooner.
+ */
+const reloadPauseMs = (replaced: number): number => 250 * Math.max(0, replaced - 7) ** 2
+
+/** What of a newer table needs no reload, as a rule: who answers for the services and addresses of the one that is served. */
+function meanwhile(served: RouteTable, newer: RouteTable): RouteTable {
+  const routes = new Map(
+    [...served.routes].map(([service, route]): [ServiceName, Route] => {
+      const next = newer.routes.get(service)
+      return [service, next?.uid === route.uid ? { ...route, backings: next.backings } : route]
+    }),
+  )
+  return { revision: served.revision, routes }
 }
 
 const doorsOf = (picture: Picture): readonly Door[] => [
