@@ -118,6 +118,12 @@ export function draw(input: DrawInput): {
   return { picture, faults }
 }
 
+/** The doors that the process of a picture holds. */
+export const doorsOf = (picture: Picture): readonly Door[] => [
+  ...picture.httpDoors,
+  ...picture.tcpFronts.flatMap(front => front.doors),
+]
+
 /** All the doors that the routes ask for, whoever holds them. */
 export function wantedDoors(routes: ReadonlyMap<ServiceName, Route>, addresses: Addresses): readonly Door[] {
   return [...byPort(admitted(routes, []))].flatMap(([port, group]) =>

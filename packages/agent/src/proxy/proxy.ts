@@ -10,6 +10,7 @@ import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import type { Route } from '@boxcar/core/model/route'
 import type { Logger } from 'pino'
 import { difference, type Join, joinCommands, welcomeCommands } from './difference.ts'
+import { ProxyFiles, type Served, whyUnwritten } from './files.ts'
 import {
   drainingInstances,
   type Leaving,
@@ -26,6 +27,7 @@ import {
   asStarted,
   type Door,
   doorKey,
+  doorsOf,
   draw,
   isAddress,
   type Picture,
@@ -36,15 +38,7 @@ import {
 import { doorsHeldBy, sharedPorts, whyClosed } from './ports.ts'
 import { HaproxyProcess } from './process.ts'
 import { askDoor, probedDoors, reach } from './reach.ts'
-import {
-  configurationPath,
-  mapPath,
-  type Rendered,
-  render,
-  renderedMaps,
-  safeRevision,
-  structureOf,
-} from './render.ts'
+import { mapPath, safeRevision, structureOf } from './render.ts'
 import {
   parseServers,
   parseUse,
@@ -54,7 +48,7 @@ import {
   type Workers,
 } from './runtime.ts'
 import { arrange, type Layout, release, sameEndpoint } from './slots.ts'
-import { Folder, loadState, statePath, stateText } from './state.ts'
+import { loadState } from './state.ts'
 
 /** Every route of the cluster at one revision. */
 export interface RouteTable {
@@ -150,13 +144,6 @@ interface Waiter {
   readonly reject: (error: unknown) => void
 }
 
-/** All that is served at one moment. */
-interface Served {
-  readonly table: RouteTable
-  readonly layout: Layout
-  readonly picture: Picture
-}
-
 interface Trouble {
   readonly since: Instant
   readonly why: string
@@ -166,7 +153,7 @@ class ProxyRoom implements Proxy {
   readonly #options: ProxyOptions
   readonly #addresses: Addresses
   readonly #process: HaproxyProcess
-  readonly #folder: Folder
+  readonly #files: ProxyFiles
   readonly #stop = new AbortController()
   readonly #listeners = new Set<() => void>()
   #queue: Promise<unknown> = Promise.resolve()
@@ -178,10 +165,6 @@ class ProxyRoom implements Proxy {
   /** What the newest worker says, as far as known. */
   #running: Picture | undefined
   #good: Served | undefined
-  /** What the files say. */
-  #written: Served | undefined
-  /** Why they say something older than what is served, where they do. */
-  #unwritten: string | undefined
   /** When it was last told to reload. */
   #reloaded: Instant | undefined
   /** The doors that the process holds. */
@@ -202,11 +185,11 @@ class ProxyRoom implements Proxy {
     this.#options = options
     this.#addresses = addresses
     this.#process = new HaproxyProcess(options)
-    this.#folder = new Folder(options.dir)
+    this.#files = new ProxyFiles(options.dir)
   }
 
   async open(): Promise<void> {
-    await this.#folder.open()
+    await this.#files.open()
     const state = await loadState(this.#options.dir)
     const found = await this.#process.adopt()
     const hung = found && (await this.#process.pulse()).kind === 'hangs'
@@ -263,10 +246,8 @@ class ProxyRoom implements Proxy {
   }
 
   health(): ProxyHealth {
-    const faults =
-      this.#unwritten === undefined
-        ? this.#faults
-        : [...this.#faults, { kind: 'disk', why: this.#unwritten } as const]
+    const { lag } = this.#files
+    const faults = lag === undefined ? this.#faults : [...this.#faults, { kind: 'disk', why: lag } as const]
     if (this.#trouble !== undefined) return { kind: 'failing', ...this.#trouble, faults }
     if (this.#refusal !== undefined) return { kind: 'refusing', why: this.#refusal, faults }
     return { kind: 'ok', faults }
@@ -298,10 +279,11 @@ class ProxyRoom implements Proxy {
         outcome = await this.#settleOnce(table)
         break
       } catch (error) {
-        if (isSystemError(error)) {
-          // A mixture of two tables helps nobody; where the disk is full this may fail too.
-          if (this.#good !== undefined) await this.#write(this.#good).catch(() => undefined)
-          outcome = { kind: 'refused', why: `${cannotWrite}: ${error.code}` }
+        const unwritten = whyUnwritten(error)
+        if (unwritten !== undefined) {
+          // The next start is with what is served; where the disk is full this may fail too.
+          if (this.#good !== undefined) await this.#files.writeOrLag(this.#good)
+          outcome = { kind: 'refused', why: unwritten }
           break
         }
         if (!(error instanceof RuntimeSilent)) throw error
@@ -347,13 +329,13 @@ class ProxyRoom implements Proxy {
   /** Where still nothing runs, the files on the disk were good once. */
   async #startAsWritten(): Promise<void> {
     if (this.#stop.signal.aborted || (await this.#process.alive())) return
-    if (!(await this.#folder.has(configurationPath(this.#options.dir)))) return
+    if (!(await this.#files.canStart())) return
     this.#running = undefined
     const started = await this.#process.start()
     this.#options.log.warn({ started }, 'proxy started with the files of before')
     if (started.kind !== 'started') return
     this.#recover()
-    const [good, written] = [this.#good, this.#written]
+    const [good, { written }] = [this.#good, this.#files]
     if (good === undefined || written === undefined) return
     // What it was told since the files could not be written any more, it is told again.
     this.#running = asStarted(written.picture)
@@ -361,7 +343,7 @@ class ProxyRoom implements Proxy {
     try {
       await this.#settleOnce(good.table)
     } catch (error) {
-      if (!(error instanceof RuntimeSilent) && !isSystemError(error)) throw error
+      if (!(error instanceof RuntimeSilent) && whyUnwritten(error) === undefined) throw error
       this.#running = undefined
     }
   }
@@ -406,7 +388,7 @@ class ProxyRoom implements Proxy {
     const why = known ? undefined : await this.#check(picture, table)
     if (why !== undefined) return { kind: 'refused', why }
     const next: Served = { table, layout, picture }
-    await this.#write(next)
+    await this.#files.write(next)
     if (!alive) {
       const started = await this.#process.start()
       if (started.kind === 'failed') return { kind: 'down', why: started.why }
@@ -428,7 +410,7 @@ class ProxyRoom implements Proxy {
     const worker = await this.#newest()
     const next: Served = { table, layout, picture }
     // A disk without room is no reason to send requests where nobody wants them any more.
-    await this.#tryToWrite(next)
+    await this.#files.writeOrLag(next)
     await this.#command(worker, change, table.revision)
     this.#served(next, picture, faults)
     return { kind: 'applied', revision: table.revision, faults: this.health().faults }
@@ -443,7 +425,7 @@ class ProxyRoom implements Proxy {
     if (reloaded.kind !== 'reloaded') {
       // A worker that comes after all is built otherwise than the one before: it is looked at anew.
       if (reloaded.kind === 'unclear') this.#running = undefined
-      if (this.#good !== undefined) await this.#write(this.#good)
+      if (this.#good !== undefined) await this.#files.write(this.#good)
       return { kind: 'refused', why: reloaded.why }
     }
     await this.#handOver(reloaded.workers)
@@ -526,39 +508,16 @@ class ProxyRoom implements Proxy {
     return draw({ routes, layout, addresses: this.#addresses, blocked: this.#blocked })
   }
 
-  /** Has HAProxy read the configuration before it counts; apart, so that a bad one never is on the disk as the good one. */
+  /** Has HAProxy read the configuration before it counts. */
   async #check(picture: Picture, table: RouteTable): Promise<string | undefined> {
-    const dir = `${this.#options.dir}/check`
-    await this.#folder.write(filesOf(render(picture, dir, table.revision), dir))
-    return this.#process.check(configurationPath(dir))
-  }
-
-  /** Throws the error of the system where the disk does not take it; the files say what they said then. */
-  async #write(served: Served): Promise<void> {
-    const { dir } = this.#options
-    const { table, layout, picture } = served
-    const state = stateText({ ...table, layout, doors: doorsOf(picture) })
-    await this.#folder.write([[statePath(dir), state], ...filesOf(render(picture, dir, table.revision), dir)])
-    this.#written = served
-    this.#unwritten = undefined
-  }
-
-  async #tryToWrite(served: Served): Promise<void> {
-    try {
-      await this.#write(served)
-    } catch (error) {
-      if (!isSystemError(error)) throw error
-      const why = `${cannotWrite}: ${error.code}`
-      if (this.#unwritten !== why) this.#options.log.error({ why }, 'what is served is not on the disk')
-      this.#unwritten = why
-    }
+    return this.#process.check(await this.#files.writeTrial(picture, table.revision))
   }
 
   /** Writes what is served once the disk takes it again. */
   async #catchUp(): Promise<void> {
-    if (this.#unwritten === undefined || this.#good === undefined) return
-    await this.#tryToWrite(this.#good)
-    if (this.#unwritten === undefined) this.#changed()
+    if (this.#files.lag === undefined || this.#good === undefined) return
+    await this.#files.writeOrLag(this.#good)
+    if (this.#files.lag === undefined) this.#changed()
   }
 
   #served(served: Served, running: Picture, faults: readonly ProxyFault[]): void {
@@ -826,18 +785,3 @@ function meanwhile(served: RouteTable, newer: RouteTable): RouteTable {
   )
   return { revision: served.revision, routes }
 }
-
-const doorsOf = (picture: Picture): readonly Door[] => [
-  ...picture.httpDoors,
-  ...picture.tcpFronts.flatMap(front => front.doors),
-]
-
-const cannotWrite = "the proxy's files cannot be written"
-
-const filesOf = ({ maps, configuration }: Rendered, dir: string): readonly (readonly [string, string])[] => [
-  ...renderedMaps.map(name => [mapPath(dir, name), maps[name]] as const),
-  [configurationPath(dir), configuration],
-]
-
-const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
-  error instanceof Error && 'syscall' in error && 'code' in error
