@@ -289,19 +289,24 @@ describe('the process', () => {
   })
 
   test('switches though the disk takes nothing, also when it dies then, and writes it down once it can', async () => {
-    const { proxy, port, options } = await room()
+    const { proxy: first, port, open, options } = await room()
     const [blue, green] = [await app('g1'), await app('g2')]
-    await applied(proxy, twoGenerations(port, [1000, 0], [blue], [green]))
+    await applied(first, twoGenerations(port, [1000, 0], [blue], [green]))
     const state = `${options.dir}/state.json`
     const before = await readFile(state, 'utf8')
     // A folder in the way of one file stands for a disk without room.
     await mkdir(`${options.dir}/shares.map.new`)
     const table = twoGenerations(port, [0, 1000], [blue], [green])
     const disk = { kind: 'disk', why: expect.stringContaining('EISDIR') }
-    expect(await proxy.apply(table)).toEqual({ kind: 'applied', revision: table.revision, faults: [disk] })
-    expect(proxy.health()).toEqual({ kind: 'ok', faults: [disk] })
+    expect(await first.apply(table)).toEqual({ kind: 'applied', revision: table.revision, faults: [disk] })
+    expect(first.health()).toEqual({ kind: 'ok', faults: [disk] })
     expect(await answerers(port, 5)).toEqual(['g2'])
     expect(await readFile(state, 'utf8')).toBe(before)
+    // The next agent lets be what is newer than its files.
+    await first.leave()
+    const proxy = await open(options)
+    expect(await answerers(port, 5)).toEqual(['g2'])
+    expect(await proxy.apply(table)).toEqual({ kind: 'applied', revision: table.revision, faults: [disk] })
     const worker = await workerAt(port)
     process.kill(await parentOf(worker), 'SIGKILL')
     await until(async () => (await workerAt(port)) !== worker && (await ask({ port })).by === 'g2', 5_000)

@@ -27,7 +27,7 @@ export class ProxyFiles {
     this.#dir = dir
   }
 
-  /** What they say; nothing before this life of the agent wrote them. */
+  /** What they say, as far as known. */
   get written(): Served | undefined {
     return this.#written
   }
@@ -39,6 +39,11 @@ export class ProxyFiles {
 
   async open(): Promise<void> {
     await mkdir(`${this.#dir}/check`, { recursive: true, mode: 0o700 })
+  }
+
+  /** Takes what an earlier agent wrote for what they say. */
+  found(served: Served): void {
+    this.#written = served
   }
 
   /** Whether there is a configuration to start with. */

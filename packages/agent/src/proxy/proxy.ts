@@ -7,6 +7,7 @@
 
 import type { Clock, Instant } from '@boxcar/core/model/clock'
 import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
+import { compareRevisions } from '@boxcar/core/model/revision'
 import type { Route } from '@boxcar/core/model/route'
 import type { Logger } from 'pino'
 import { difference, type Join, joinCommands, welcomeCommands } from './difference.ts'
@@ -21,7 +22,7 @@ import {
   restingAfter,
   type WorkerUse,
 } from './leaving.ts'
-import { observe } from './observe.ts'
+import { observe, toldRevision } from './observe.ts'
 import {
   type Addresses,
   asStarted,
@@ -197,27 +198,42 @@ class ProxyRoom implements Proxy {
     const adopted = found && !hung
     if (state === undefined && adopted) this.#held = await this.#seenDoors()
     if (state !== undefined) {
-      this.#table = { revision: state.revision, routes: state.routes }
       this.#layout = state.layout
       for (const [service, route] of state.routes) this.#drainMs.set(service, route.drainMs)
       this.#leaving = leavingAfter([], state.layout, state.routes, this.#now(), this.#drainMs)
       this.#held = state.doors
-      if (adopted) {
-        const held = new Set(state.doors.map(doorKey))
-        const wanted = wantedDoors(state.routes, this.#addresses)
-        this.#blocked = wanted
-          .filter(d => !held.has(doorKey(d)))
-          .map(d => ({ ...d, why: 'another process listens there' }))
-        const { picture } = this.#draw(state.routes, state.layout)
-        this.#running = await observe(this.#process.runtime, picture, this.#options.dir).catch(
-          () => undefined,
-        )
+      const held = new Set(state.doors.map(doorKey))
+      this.#blocked = wantedDoors(state.routes, this.#addresses)
+        .filter(door => !held.has(doorKey(door)))
+        .map(door => ({ ...door, why: 'another process listens there' }))
+      const table = { revision: state.revision, routes: state.routes }
+      const { picture } = this.#draw(state.routes, state.layout)
+      this.#files.found({ table, layout: state.layout, picture })
+      if (adopted) this.#running = await this.#observed(picture)
+      if (adopted && (await this.#isAheadOf(table))) {
+        this.#options.log.warn({ pid: this.#process.pid }, 'proxy opened, with newer routes than on the disk')
+      } else {
+        this.#table = table
+        const outcome = await this.#exclusively(() => this.#settle(table))
+        this.#options.log.info({ adopted, pid: this.#process.pid, outcome: outcome.kind }, 'proxy opened')
       }
-      const table = this.#table
-      const outcome = await this.#exclusively(() => this.#settle(table))
-      this.#options.log.info({ adopted, pid: this.#process.pid, outcome: outcome.kind }, 'proxy opened')
     }
     this.#loops = Promise.all([this.#supervise(), this.#drain(), this.#probe(), this.#watchPulse()])
+  }
+
+  #observed(picture: Picture): Promise<Picture | undefined> {
+    return observe(this.#process.runtime, picture, this.#options.dir).catch(() => undefined)
+  }
+
+  /** Whether the process was told a newer table that the disk did not take; it is let be until there is a table to tell it. */
+  async #isAheadOf({ revision }: RouteTable): Promise<boolean> {
+    try {
+      const told = await toldRevision(this.#process.runtime, this.#options.dir)
+      return told !== undefined && compareRevisions(told, revision) > 0
+    } catch (error) {
+      if (!(error instanceof RuntimeSilent)) throw error
+      return false
+    }
   }
 
   apply(table: RouteTable): Promise<ApplyOutcome> {
