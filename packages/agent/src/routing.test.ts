@@ -81,7 +81,8 @@ test('no revision is acknowledged whose route cannot be read, until there is one
   expect(edge.served).toContain(web.service)
   change(routing, '4', [other])
   expect(await acked()).toBe('2')
-  change(routing, '5', [], [key])
+  const unreadable = [{ collection: routes.name, key, reason: 'of a newer version' }]
+  routing.take({ kind: 'snapshot', revision: '5' as Revision, entries: [], unreadable })
   expect(await acked()).toBe('2')
   change(routing, '6', [web])
   expect(await acked()).toBe('6')
