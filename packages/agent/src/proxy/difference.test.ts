@@ -12,6 +12,8 @@ const services = ['a', 'b', 'c']
 const hostnames = ['', 'x', 'y']
 const paths = ['/', '/p', '/p/q']
 
+const nobody = Array<string | undefined>(9).fill(undefined)
+
 test('at no moment of a change does a request find what neither table says', () => {
   fc.assert(
     fc.property(owners(), owners(), (before, after) => {
@@ -37,6 +39,13 @@ test('at no moment of a change does a request find what neither table says', () 
       }
       expect(told).toEqual(copied(to.maps))
     }),
+    {
+      // A name that is new, or goes, while others take or leave what nobody claims.
+      examples: [
+        [nobody, [...nobody.slice(6), ...nobody.slice(6), 'a', undefined, 'c']],
+        [[...nobody.slice(6), ...nobody.slice(6), 'a', undefined, 'c'], nobody],
+      ],
+    },
   )
 })
 

@@ -1,5 +1,5 @@
 /** What leads from one picture to another: commands to the running process, or a reload where it has no room for it. */
-import type { Picture, Server } from './picture.ts'
+import type { MapName, Picture, Server } from './picture.ts'
 import { mapNames, serverName } from './picture.ts'
 import { mapPath, structureOf, weight } from './render.ts'
 
@@ -58,32 +58,40 @@ export const welcomeCommands = ({ name }: Join, reached: 'reached' | 'not-yet'):
 
 /**
  * A request is looked up in one map after the other: host name, path, service. At every moment between the two pictures it
- * finds what one of them says. So an entry comes after those that it leads to and goes before them; what a new one takes
- * over is let be until it is there; and of two paths that begin alike the longer one comes first and goes last.
+ * finds what one of them says: what comes is there before anything leads to it, what stays changes then, and what goes, goes
+ * in the reverse order.
  */
 function mapCommands(from: Picture, to: Picture, dir: string): readonly string[] {
-  const inward = mapNames.map(name => ({ path: mapPath(dir, name), was: from.maps[name], is: to.maps[name] }))
-  const outward = inward.toReversed()
-  const adds = outward.flatMap(({ path, was, is }) =>
-    longestFirst([...is].filter(([key]) => !was.has(key))).map(
-      ([key, value]) => `add map ${path} ${key} ${value}`,
-    ),
-  )
-  const sets = outward.flatMap(({ path, was, is }) =>
-    [...is]
-      .filter(([key, value]) => was.has(key) && was.get(key) !== value)
-      .map(([key, value]) => `set map ${path} ${key} ${value}`),
-  )
-  const removals = inward.flatMap(({ path, was, is }) =>
-    longestFirst([...was].filter(([key]) => !is.has(key)))
-      .toReversed()
-      .map(([key]) => `del map ${path} ${key}`),
-  )
-  return [...adds, ...sets, ...removals]
+  const adds = missing(from, to).map(([map, key, value]) => `add map ${mapPath(dir, map)} ${key} ${value}`)
+  const removals = missing(to, from).map(([map, key]) => `del map ${mapPath(dir, map)} ${key}`)
+  const sets = mapNames
+    .toReversed()
+    .flatMap(map =>
+      [...to.maps[map]]
+        .filter(([key, value]) => (from.maps[map].get(key) ?? value) !== value)
+        .map(([key, value]) => `set map ${mapPath(dir, map)} ${key} ${value}`),
+    )
+  return [...adds, ...sets, ...removals.toReversed()]
 }
 
-const longestFirst = (entries: readonly [string, string][]) =>
-  entries.toSorted(([a], [b]) => b.length - a.length)
+/**
+ * The entries of one picture that another has not, in the order in which they come. A host name comes before what is for those
+ * that nobody claims, or it would find that for a moment; of two paths that begin alike the longer one comes first.
+ */
+function missing(there: Picture, here: Picture): readonly (readonly [MapName, string, string])[] {
+  const entries = (map: MapName) =>
+    [...here.maps[map]]
+      .filter(([key]) => !there.maps[map].has(key))
+      .map(([key, value]) => [map, key, value] as const)
+      .toSorted(([, a], [, b]) => b.length - a.length)
+  const routes = [...entries('paths'), ...entries('hosts')]
+  const isForAnyName = ([, key]: (typeof routes)[number]) => /_(_|$)/.test(key)
+  return [
+    ...entries('shares'),
+    ...routes.filter(entry => !isForAnyName(entry)),
+    ...routes.filter(isForAnyName),
+  ]
+}
 
 const samePlace = (a: Server, b: Server) =>
   a.state !== 'maint' && b.state !== 'maint' && a.address === b.address && a.port === b.port
