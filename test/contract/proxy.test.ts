@@ -3,11 +3,12 @@
  * agents restart, and nobody answers who should not.
  */
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, rmdir, writeFile } from 'node:fs/promises'
 import { Agent, createServer as createHttpServer, request } from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { doorsHeldBy } from '@boxcar/agent/proxy/ports'
 import { openProxy, type ProxyOptions, type RouteTable } from '@boxcar/agent/proxy/proxy'
 import { Runtime } from '@boxcar/agent/proxy/runtime'
 import { type ProxyState, Routing } from '@boxcar/agent/routing'
@@ -133,6 +134,33 @@ describe('a reload', () => {
     for (const agent of agents) agent.destroy()
   })
 
+  test('waits when those before left many workers with open connections, and holds up no switch', async () => {
+    const { proxy, port } = await room()
+    const [blue, green, db] = [await app('g1'), await app('g2'), await echo('db')]
+    const tcpPort = await freePort()
+    const more: Route[] = [route('db/main', [tcp(tcpPort)], [[1, 1000, [db]]])]
+    const table = (live: 1 | 2) => {
+      const shares: [number, number] = live === 1 ? [1000, 0] : [0, 1000]
+      return tableOf(...twoGenerations(port, shares, [blue], [green]).routes.values(), ...more)
+    }
+    const sessions: Awaited<ReturnType<typeof talk>>[] = []
+    let outcome = await proxy.apply(table(1))
+    for (let n = 0; outcome.kind === 'applied' && n < 30; n++) {
+      const session = await talk(tcpPort)
+      expect(await session.say('1')).toBe('db:1')
+      sessions.push(session)
+      more.push(route(`more/s${n}`, [http(port, { hostnames: [`s${n}.example`] })], [[1, 1000, [blue]]]))
+      outcome = await proxy.apply(table(1))
+    }
+    expect(outcome.kind).toBe('postponed')
+    await proxy.apply(table(2))
+    expect(await answerers(port, 5)).toEqual(['g2'])
+    await applied(proxy, table(2))
+    const last = `s${sessions.length - 1}.example`
+    expect((await ask({ port, headers: { host: last } })).by).toBe('g1')
+    for (const session of sessions) expect(await session.say('2')).toBe('db:2')
+  })
+
   test('is refused when the configuration does not load, and what was served is served', async () => {
     const { proxy, port, open, options } = await room()
     const blue = await app('g1')
@@ -234,30 +262,81 @@ describe('the process', () => {
     const second = route('shop/new', [http(await freePort())], [[1, 1000, [blue]]])
     routing.snapshot('2', [first, second])
     const why = expect.stringContaining('no such keyword')
-    await until(async () => proxy.health().kind === 'failing', 5_000)
+    await until(async () => proxy.health().kind === 'refusing', 5_000)
     await until(async () => routing.states().length === 1, 1_000)
     expect(routing.states()).toEqual([{ state: 'failing', reason: why }])
     expect(routing.ack()?.revision).toBe('1')
-    await until(async () => routing.ack() === undefined, 10_000)
-    expect(proxy.health()).toMatchObject({ kind: 'failing', why })
+    expect(proxy.health()).toMatchObject({ kind: 'refusing', why })
 
     const worker = await workerAt(port)
     process.kill(await parentOf(worker), 'SIGKILL')
     await until(async () => (await workerAt(port)) !== worker && (await ask({ port })).by === 'g1', 5_000)
     await until(async () => {
       const health = proxy.health()
-      return health.kind === 'failing' && health.why.includes('no such keyword')
+      return health.kind === 'refusing' && health.why.includes('no such keyword')
     }, 5_000)
+    expect(routing.ack()?.revision).toBe('1')
     // After a restart of the agent the disk is what knows the last good ones.
     await routing.end()
     await proxy.stop()
     const next = await open({ ...options, haproxy: path })
-    expect(next.health()).toMatchObject({ kind: 'failing', why })
+    expect(next.health()).toMatchObject({ kind: 'refusing', why })
     expect((await ask({ port })).by).toBe('g1')
     await accept()
     await applied(next, tableOf(first, second))
     expect(next.health()).toEqual({ kind: 'ok', faults: [] })
     expect((await ask({ port: second.listeners[0]?.listen ?? 0 })).by).toBe('g1')
+  })
+
+  test('switches though the disk takes nothing, also when it dies then, and writes it down once it can', async () => {
+    const { proxy: first, port, open, options } = await room()
+    const [blue, green] = [await app('g1'), await app('g2')]
+    await applied(first, twoGenerations(port, [1000, 0], [blue], [green]))
+    const state = `${options.dir}/state.json`
+    const before = await readFile(state, 'utf8')
+    // A folder in the way of one file stands for a disk without room.
+    await mkdir(`${options.dir}/shares.map.new`)
+    const table = twoGenerations(port, [0, 1000], [blue], [green])
+    const disk = { kind: 'disk', why: expect.stringContaining('EISDIR') }
+    expect(await first.apply(table)).toEqual({ kind: 'applied', revision: table.revision, faults: [disk] })
+    expect(first.health()).toEqual({ kind: 'ok', faults: [disk] })
+    expect(await answerers(port, 5)).toEqual(['g2'])
+    expect(await readFile(state, 'utf8')).toBe(before)
+    // The next agent lets be what is newer than its files.
+    await first.leave()
+    const proxy = await open(options)
+    expect(await answerers(port, 5)).toEqual(['g2'])
+    expect(await proxy.apply(table)).toEqual({ kind: 'applied', revision: table.revision, faults: [disk] })
+    const worker = await workerAt(port)
+    process.kill(await parentOf(worker), 'SIGKILL')
+    await until(async () => (await workerAt(port)) !== worker && (await ask({ port })).by === 'g2', 5_000)
+    const more = route('shop/more', [http(await freePort())], [[1, 1000, [blue]]])
+    const needsReload = tableOf(...table.routes.values(), more)
+    expect((await proxy.apply(needsReload)).kind).toBe('refused')
+    expect(await answerers(port, 5)).toEqual(['g2'])
+    await rmdir(`${options.dir}/shares.map.new`)
+    await until(async () => proxy.health().faults.length === 0, 5_000)
+    expect(await readFile(state, 'utf8')).toContain(`"revision":"${table.revision}"`)
+    await applied(proxy, needsReload)
+  })
+
+  test('keeps its ports open though its next agent finds no state', async () => {
+    const { proxy, port, open, options } = await room()
+    const [a, b] = [await app('a'), await echo('b')]
+    const tcpPort = await freePort()
+    const table = () =>
+      tableOf(
+        route('shop/web', [http(port)], [[1, 1000, [a]]]),
+        route('db/main', [tcp(tcpPort)], [[1, 1000, [b]]]),
+      )
+    await applied(proxy, table())
+    await proxy.leave()
+    await writeFile(`${options.dir}/state.json`, '{"version":1,"revision":"1"')
+    const next = await open(options)
+    const load = startLoad({ port, clients: 4, perSecond: 200 })
+    await applied(next, table())
+    expect(await (await talk(tcpPort)).say('1')).toBe('b:1')
+    expect(failuresOf(await load.end())).toEqual([])
   })
 
   test('serves on while its agent restarts, and is taken over', async () => {
@@ -523,6 +602,17 @@ describe('an endpoint that leaves', () => {
 })
 
 describe('a port', () => {
+  test.each(['127.0.0.1', '0.0.0.0', '::1', '::'])(
+    'that a process holds at %s is seen as its own',
+    async address => {
+      const server = createServer()
+      await new Promise<void>(resolve => server.listen(0, address, resolve))
+      cleanups.push(() => void server.close())
+      const { port } = server.address() as AddressInfo
+      expect(await doorsHeldBy([process.pid])).toContainEqual({ address, port })
+    },
+  )
+
   test('that somebody else holds is named, the rest works, and it is taken once it is free', async () => {
     const { proxy, port } = await room()
     const a = await app('a')
@@ -642,8 +732,10 @@ async function room(
   return { proxy: await open(options), port: await freePort(), options, open }
 }
 
+/** Applies a table, again where it is postponed. */
 async function applied(proxy: Opened, table: RouteTable): Promise<void> {
-  const outcome = await proxy.apply(table)
+  let outcome = await proxy.apply(table)
+  for (; outcome.kind === 'postponed'; outcome = await proxy.apply(table)) await sleep(outcome.inMs)
   expect(outcome).toEqual({ kind: 'applied', revision: table.revision, faults: [] })
 }
 

@@ -1,5 +1,5 @@
 import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
-import type { RouteAck } from '@boxcar/core/model/route'
+import type { Route, RouteAck } from '@boxcar/core/model/route'
 import { routes } from '@boxcar/store/keys'
 import { silent } from '@boxcar/store/log'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
@@ -15,18 +15,15 @@ afterEach(async () => {
   for (const stop of stops.splice(0)) await stop()
 })
 
-test('a refused table is tried again ever more seldom, and nothing is acknowledged after five seconds', async () => {
+test('a refused table is tried again ever more seldom, and the one before stays acknowledged', async () => {
   const { clock, edge, routing, acks, told } = start()
   take(routing, '1')
   await clock.advance(100)
   expect(acks.at(-1)?.revision).toBe('1')
-  edge.refuse('no space', clock)
+  edge.refuse('no space')
   take(routing, '2')
-  await clock.advance(4_900)
+  await clock.advance(60_000)
   expect(acks.at(-1)?.revision).toBe('1')
-  await clock.advance(200)
-  expect(acks.at(-1)).toBeUndefined()
-  await clock.advance(54_900)
   // At 0, 0.5, 1.5, 3.5, 7.5, 15.5, 25.5, 35.5, 45.5 and 55.5 seconds.
   expect(edge.asked.filter(revision => revision === '2').length).toBe(10)
   expect(told).toEqual(['routes-refused', 'proxy-failing'])
@@ -35,9 +32,70 @@ test('a refused table is tried again ever more seldom, and nothing is acknowledg
   expect(acks.at(-1)?.revision).toBe('2')
 })
 
+test('a table that is postponed is given again when it is time, and the one before stays acknowledged', async () => {
+  const { clock, edge, routing, acks, told } = start()
+  take(routing, '1')
+  await clock.advance(100)
+  edge.postpone(8_000)
+  take(routing, '2')
+  await clock.advance(7_900)
+  expect(edge.asked).toEqual(['1', '2'])
+  edge.accept()
+  take(routing, '3')
+  await clock.advance(50)
+  expect(edge.asked).toEqual(['1', '2', '3'])
+  edge.postpone(6_000)
+  take(routing, '4')
+  await clock.advance(6_100)
+  expect(edge.asked).toEqual(['1', '2', '3', '4', '4'])
+  expect(acks.at(-1)?.revision).toBe('3')
+  // Each time that they wait, not each time that they are given.
+  expect(told).toEqual(['routes-postponed', 'routes-postponed'])
+})
+
+test('a proxy whose process fails is not waited for after five seconds', async () => {
+  const { clock, edge, routing, acks } = start()
+  take(routing, '1')
+  await clock.advance(100)
+  edge.fail('it died', clock)
+  await clock.advance(4_900)
+  expect(acks.at(-1)?.revision).toBe('1')
+  await clock.advance(200)
+  expect(acks.at(-1)).toBeUndefined()
+})
+
+test('no revision is acknowledged whose route cannot be read, until there is one that can', async () => {
+  const { clock, edge, routing, acks, told } = start()
+  const acked = async () => {
+    await clock.advance(100)
+    return acks.at(-1)?.revision
+  }
+  const key = `${routes.name}/shop/web`
+  const [web, other] = [routeOf('shop/web'), routeOf('shop/other')]
+  change(routing, '1', [web, other])
+  expect(await acked()).toBe('1')
+  change(routing, '2', [other])
+  expect(await acked()).toBe('2')
+  change(routing, '3', [], [key])
+  expect(await acked()).toBe('2')
+  expect(edge.served).toContain(web.service)
+  change(routing, '4', [other])
+  expect(await acked()).toBe('2')
+  const unreadable = [{ collection: routes.name, key, reason: 'of a newer version' }]
+  routing.take({ kind: 'snapshot', revision: '5' as Revision, entries: [], unreadable })
+  expect(await acked()).toBe('2')
+  change(routing, '6', [web])
+  expect(await acked()).toBe('6')
+  expect(told).toEqual(['route-unreadable'])
+  // What was never served from here holds up nobody.
+  change(routing, '7', [], [`${routes.name}/shop/new`])
+  change(routing, '8', [web])
+  expect(await acked()).toBe('8')
+})
+
 test('a newer table is tried at once though the one before was refused', async () => {
   const { clock, edge, routing } = start()
-  edge.refuse('no space', clock)
+  edge.refuse('no space')
   take(routing, '1')
   await clock.advance(20_000)
   take(routing, '2')
@@ -87,6 +145,31 @@ function take(routing: Routing, revision: string): void {
   routing.take({ kind: 'snapshot', revision: revision as Revision, entries: [], unreadable: [] })
 }
 
+const routeOf = (service: string): Route => ({
+  service: service as ServiceName,
+  uid: 'u',
+  term: '1',
+  listeners: [],
+  backings: [],
+  drainMs: 1000,
+})
+
+/** A step in which these routes were written; unreadable ones are told as their removal, as the store does. */
+function change(routing: Routing, at: string, puts: readonly Route[], unreadable: readonly string[] = []) {
+  const revision = at as Revision
+  const collection = routes
+  const written = puts.map(value => {
+    const entry = { id: value.service, value, created: revision, modified: revision, lease: undefined }
+    return { kind: 'put', collection, entry } as const
+  })
+  const gone = unreadable.map(key => {
+    const id = key.slice(routes.name.length + 1) as ServiceName
+    return { kind: 'removed', collection, id, revision } as const
+  })
+  const unread = unreadable.map(key => ({ collection: routes.name, key, reason: 'of a newer version' }))
+  routing.take({ kind: 'changes', revision, changes: [...written, ...gone], unreadable: unread })
+}
+
 function start() {
   const clock = new VirtualClock()
   const edge = new Edge()
@@ -122,8 +205,16 @@ class Edge implements EdgeProxy {
   #health: ProxyHealth = { kind: 'ok', faults: [] }
   #outcome: ApplyOutcome | undefined
 
-  refuse(why: string, clock: VirtualClock): void {
+  refuse(why: string): void {
     this.#outcome = { kind: 'refused', why }
+    this.#become({ kind: 'refusing', why, faults: [] })
+  }
+
+  postpone(inMs: number): void {
+    this.#outcome = { kind: 'postponed', inMs, why: 'too many workers' }
+  }
+
+  fail(why: string, clock: VirtualClock): void {
     this.#become({ kind: 'failing', since: clock.now(), why, faults: [] })
   }
 

@@ -1,10 +1,12 @@
 /**
  * Routes to the proxy, and its word for it back. The acknowledged revision is that of the newest change of a route which the
- * proxy serves: nothing is acknowledged before it is true, and nothing twice. While the store is away, and until a snapshot
+ * proxy serves: nothing is acknowledged before it is true, and nothing twice. A table that is refused, or a route that cannot be
+ * read, leaves the acknowledgement at what is served still. While the store is away, and until a snapshot
  * of the right store is there, the proxy goes on with what it has.
  */
 import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
 import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
+import { compareRevisions } from '@boxcar/core/model/revision'
 import { type Route, type RouteAck, route } from '@boxcar/core/model/route'
 import { Bell } from '@boxcar/store/bell'
 import { routes } from '@boxcar/store/keys'
@@ -30,12 +32,16 @@ export class Routing {
   readonly #bell = new Bell()
   #routes = new Map<ServiceName, Route>()
   #revision: Revision = noRevision
+  /** The services whose newest route cannot be read, with the newest revision at which the one we go on with was the newest. */
+  readonly #outdated = new Map<ServiceName, Revision>()
   /** The revision that the proxy serves, of those asked for by this run. */
   #served: string | undefined
   #state: ProxyState = { state: 'up' }
   /** The table that was refused last, how often, and until when it is not tried again. */
   #refused: { readonly revision: Revision; readonly times: number; readonly until: Instant } | undefined
   #refusalTold: string | undefined
+  /** Whether it was told that the routes wait. */
+  #postponed = false
   /** The faults of the served routes, each told of once while it lasts. */
   #faultsTold: ReadonlySet<string> = new Set()
 
@@ -53,6 +59,9 @@ export class Routing {
       this.#routes = new Map([...this.#routes].filter(([service]) => isUnreadable(service)))
       for (const entry of step.entries)
         if (entry.kind === 'put' && entry.collection === routes) this.#put(entry.entry.value)
+      for (const service of this.#outdated.keys())
+        if (!this.#routes.has(service) || !isUnreadable(service)) this.#outdated.delete(service)
+      for (const service of this.#routes.keys()) if (isUnreadable(service)) this.#outdate(service)
       this.#revision = step.revision
       this.#bell.ring()
       return
@@ -61,15 +70,29 @@ export class Routing {
     for (const change of step.changes) {
       if (change.collection !== routes) continue
       touched = true
-      if (change.kind === 'put') this.#put(change.entry.value)
+      if (change.kind === 'put') {
+        this.#put(change.entry.value)
+        this.#outdated.delete(change.entry.id as ServiceName)
+        continue
+      }
+      const service = change.id as ServiceName // the id of `routes`
+      if (isUnreadable(service)) this.#outdate(service)
       else {
-        const service = change.id as ServiceName // the id of `routes`
-        if (!isUnreadable(service)) this.#routes.delete(service)
+        this.#routes.delete(service)
+        this.#outdated.delete(service)
       }
     }
     if (!touched) return
     this.#revision = step.revision
     this.#bell.ring()
+  }
+
+  /** What cannot be read any more is served as it was; before `#revision` moves on. */
+  #outdate(service: ServiceName): void {
+    if (this.#outdated.has(service) || !this.#routes.has(service)) return
+    this.#outdated.set(service, this.#revision)
+    const message = `the newest route of ${service} cannot be read by this agent, which goes on with the one before`
+    this.#options.tell({ kind: 'route-unreadable', level: 'error', message })
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -94,7 +117,7 @@ export class Routing {
     if (revision === noRevision || this.#served === revision) return idleMs
     const before = this.#refused?.revision === revision ? this.#refused : undefined
     // A ring of the bell is no reason to try a refused table sooner, unless the proxy is well again.
-    if (before !== undefined && clock.now() < before.until && proxy.health().kind === 'failing') {
+    if (before !== undefined && clock.now() < before.until && proxy.health().kind !== 'ok') {
       return before.until - clock.now()
     }
     const outcome = await proxy.apply({ revision, routes: new Map(this.#routes) })
@@ -102,8 +125,17 @@ export class Routing {
       this.#served = outcome.revision
       this.#refused = undefined
       this.#refusalTold = undefined
+      this.#postponed = false
       this.#tellFaults(outcome.faults)
       return idleMs
+    }
+    if (outcome.kind === 'postponed') {
+      if (!this.#postponed && outcome.inMs > patienceMs) {
+        this.#postponed = true
+        const message = `new routes wait ${Math.ceil(outcome.inMs / 1000)} s for a reload of the proxy: ${outcome.why}`
+        tell({ kind: 'routes-postponed', level: 'warning', message })
+      }
+      return outcome.inMs
     }
     log.error({ revision, outcome: outcome.kind, why: outcome.why }, 'the proxy did not take the routes')
     if (outcome.kind === 'down') return againMs
@@ -132,11 +164,20 @@ export class Routing {
       onAck(undefined)
       return idleMs
     }
-    this.#become({ state: 'up' })
+    // What was served before a refused table is served still, so that is still true.
+    this.#become(health.kind === 'refusing' ? { state: 'failing', reason: health.why } : { state: 'up' })
     if (this.#served === undefined) return idleMs
     const draining: readonly InstanceId[] = await proxy.draining()
-    onAck({ revision: this.#served, draining: [...draining].sort() })
+    onAck({ revision: this.#truthful(this.#served), draining: [...draining].sort() })
     return draining.length > 0 ? drainingMs : idleMs
+  }
+
+  /** The newest revision up to which all that is served is the newest. */
+  #truthful(served: string): string {
+    return [...this.#outdated.values()].reduce(
+      (least: string, one) => (compareRevisions(one, least) < 0 ? one : least),
+      served,
+    )
   }
 
   #become(next: ProxyState): void {
@@ -161,7 +202,7 @@ export class Routing {
       this.#options.tell({
         kind: 'route-fault',
         level: 'warning',
-        message: `a part of the routes cannot be served here: ${fault}`,
+        message: `the proxy cannot serve all of the routes, or not for sure: ${fault}`,
       })
     }
     this.#faultsTold = now

@@ -38,8 +38,7 @@ export function difference(from: Picture, to: Picture, dir: string): Difference 
       } else if (was.state !== 'maint') leaves.push(`set server ${name} state maint`)
     })
   }
-  const maps = mapNames.flatMap(name => mapCommands(name, from.maps[name], to.maps[name], dir))
-  return { kind: 'commands', joins, maps: [...returns, ...maps], leaves }
+  return { kind: 'commands', joins, maps: [...returns, ...mapCommands(from, to, dir)], leaves }
 }
 
 /** A slot that leaves maintenance counts as up before its first check: it comes without weight, and down. */
@@ -57,21 +56,41 @@ export const welcomeCommands = ({ name }: Join, reached: 'reached' | 'not-yet'):
   `set server ${name} weight ${weight}`,
 ]
 
-function mapCommands(
-  name: MapName,
-  from: ReadonlyMap<string, string>,
-  to: ReadonlyMap<string, string>,
-  dir: string,
-): readonly string[] {
-  const path = mapPath(dir, name)
-  const commands: string[] = []
-  for (const [key, value] of to) {
-    const was = from.get(key)
-    if (was === undefined) commands.push(`add map ${path} ${key} ${value}`)
-    else if (was !== value) commands.push(`set map ${path} ${key} ${value}`)
-  }
-  for (const key of from.keys()) if (!to.has(key)) commands.push(`del map ${path} ${key}`)
-  return commands
+/**
+ * A request is looked up in one map after the other: host name, path, service. At every moment between the two pictures it
+ * finds what one of them says: what comes is there before anything leads to it, what stays changes then, and what goes, goes
+ * in the reverse order.
+ */
+function mapCommands(from: Picture, to: Picture, dir: string): readonly string[] {
+  const adds = missing(from, to).map(([map, key, value]) => `add map ${mapPath(dir, map)} ${key} ${value}`)
+  const removals = missing(to, from).map(([map, key]) => `del map ${mapPath(dir, map)} ${key}`)
+  const sets = mapNames
+    .toReversed()
+    .flatMap(map =>
+      [...to.maps[map]]
+        .filter(([key, value]) => (from.maps[map].get(key) ?? value) !== value)
+        .map(([key, value]) => `set map ${mapPath(dir, map)} ${key} ${value}`),
+    )
+  return [...adds, ...sets, ...removals.toReversed()]
+}
+
+/**
+ * The entries of one picture that another has not, in the order in which they come. A host name comes before what is for those
+ * that nobody claims, or it would find that for a moment; of two paths that begin alike the longer one comes first.
+ */
+function missing(there: Picture, here: Picture): readonly (readonly [MapName, string, string])[] {
+  const entries = (map: MapName) =>
+    [...here.maps[map]]
+      .filter(([key]) => !there.maps[map].has(key))
+      .map(([key, value]) => [map, key, value] as const)
+      .toSorted(([, a], [, b]) => b.length - a.length)
+  const routes = [...entries('paths'), ...entries('hosts')]
+  const isForAnyName = ([, key]: (typeof routes)[number]) => /_(_|$)/.test(key)
+  return [
+    ...entries('shares'),
+    ...routes.filter(entry => !isForAnyName(entry)),
+    ...routes.filter(isForAnyName),
+  ]
 }
 
 const samePlace = (a: Server, b: Server) =>

@@ -30,6 +30,15 @@ export async function observe(
   return { ...expected, backends: new Map(backends), maps }
 }
 
+/** The revision that the newest worker was told last, or began with; nothing where there is none. Throws `RuntimeSilent`. */
+export async function toldRevision(runtime: Runtime, dir: string): Promise<string | undefined> {
+  const { newest } = await runtime.workers()
+  const text =
+    newest === undefined ? undefined : await runtime.ask(newest, `show map ${mapPath(dir, 'meta')}`)
+  const revision = parseMap(text ?? '').get('revision')
+  return revision !== undefined && /^\d+$/.test(revision) ? revision : undefined
+}
+
 function serverOf(servers: readonly SeenServer[] | undefined, name: string): Server {
   const seen = servers?.find(server => server.server === name)
   // Ready without weight: its arrival was broken off, so it comes anew.

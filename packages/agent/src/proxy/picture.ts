@@ -46,8 +46,10 @@ export interface Picture {
   readonly maps: Readonly<Record<MapName, ReadonlyMap<string, string>>>
 }
 
-/** Something that the proxy cannot serve; everything else it does. */
+/** Something that the proxy cannot serve, or not for sure; everything else it does. */
 export type ProxyFault =
+  /** All is served, but the files say what was before. */
+  | { readonly kind: 'disk'; readonly why: string }
   | { readonly kind: 'port'; readonly port: number; readonly address: string; readonly why: string }
   | {
       readonly kind: 'listener'
@@ -115,6 +117,12 @@ export function draw(input: DrawInput): {
   }
   return { picture, faults }
 }
+
+/** The doors that the process of a picture holds. */
+export const doorsOf = (picture: Picture): readonly Door[] => [
+  ...picture.httpDoors,
+  ...picture.tcpFronts.flatMap(front => front.doors),
+]
 
 /** All the doors that the routes ask for, whoever holds them. */
 export function wantedDoors(routes: ReadonlyMap<ServiceName, Route>, addresses: Addresses): readonly Door[] {

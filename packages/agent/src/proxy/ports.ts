@@ -45,6 +45,23 @@ export async function sharedPorts(
   return Promise.all(sharing.map(async l => ({ port: l.port, by: await ownerOf(l.inode) })))
 }
 
+/** The doors that these processes hold. */
+export async function doorsHeldBy(own: readonly number[]): Promise<readonly Door[]> {
+  const listening = (await Promise.all([listeners('/proc/net/tcp'), listeners('/proc/net/tcp6')])).flat()
+  const ours = new Set((await Promise.all(own.map(socketsOf))).flat())
+  return listening
+    .filter(l => ours.has(l.inode))
+    .map(({ address, port }) => ({ address: spelled(address), port }))
+}
+
+/** An address as the kernel writes it, four bytes at a time in the machine's order (little-endian), as people do. */
+function spelled(kernel: string): string {
+  const bytes = Buffer.from(kernel, 'hex').swap32()
+  if (bytes.length === 4) return bytes.join('.')
+  const groups = Array.from({ length: 8 }, (_, at) => bytes.readUInt16BE(2 * at).toString(16))
+  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1)
+}
+
 interface Listening {
   readonly address: string
   readonly port: number

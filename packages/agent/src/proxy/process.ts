@@ -6,6 +6,8 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { open, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import type { Clock } from '@boxcar/core/model/clock'
 import { after } from '@boxcar/core/model/clock'
+import type { Logger } from 'pino'
+import { type Ask, judge, type Silence } from './pulse.ts'
 import { configurationPath, masterSocket } from './render.ts'
 import { Runtime, RuntimeSilent, type Workers } from './runtime.ts'
 
@@ -13,6 +15,7 @@ export interface ProcessOptions {
   readonly haproxy: string
   readonly dir: string
   readonly clock: Clock
+  readonly log: Pick<Logger, 'warn'>
 }
 
 /** One life of a master. */
@@ -26,7 +29,10 @@ interface Master {
 export type Started = { readonly kind: 'started' } | { readonly kind: 'failed'; readonly why: string }
 export type Reloaded =
   | { readonly kind: 'reloaded'; readonly workers: Workers }
+  /** The old worker serves on. */
   | { readonly kind: 'failed'; readonly why: string }
+  /** Nobody knows which worker serves next. */
+  | { readonly kind: 'unclear'; readonly why: string }
 
 const startLimitMs = 10_000
 const reloadLimitMs = 20_000
@@ -41,7 +47,13 @@ export class HaproxyProcess {
 
   constructor(options: ProcessOptions) {
     this.#options = options
-    this.runtime = new Runtime({ socket: masterSocket(options.dir), clock: options.clock, timeoutMs: 5_000 })
+    this.runtime = new Runtime({
+      socket: masterSocket(options.dir),
+      clock: options.clock,
+      timeoutMs: 5_000,
+      lookMs: 1_500,
+      isThere: () => this.alive(),
+    })
   }
 
   get pid(): number | undefined {
@@ -107,8 +119,7 @@ export class HaproxyProcess {
       const workers = await this.#workersIfAny()
       if (child.pid !== undefined && seen !== undefined && workers?.newest !== undefined) {
         this.#master = { pid: child.pid, started: seen.started, child }
-        await writeFile(`${this.#pidFile()}.new`, `${child.pid} ${seen.started}\n`)
-        await rename(`${this.#pidFile()}.new`, this.#pidFile())
+        await this.#writePid(this.#master)
         return { kind: 'started' }
       }
       await clock.sleep(10)
@@ -138,14 +149,14 @@ export class HaproxyProcess {
     const deadline = after(clock.now(), reloadLimitMs)
     while (clock.now() < deadline) {
       await clock.sleep(10)
-      if (!(await this.alive())) return { kind: 'failed', why: 'the process died' }
+      if (!(await this.alive())) return { kind: 'unclear', why: 'the process died' }
       const workers = await this.#workersIfAny()
       if (workers === undefined) continue
       if (workers.failed > before.failed) return { kind: 'failed', why: await this.#lastWords() }
       if (workers.newest !== undefined && workers.newest !== before.newest)
         return { kind: 'reloaded', workers }
     }
-    return { kind: 'failed', why: 'no new worker came up' }
+    return { kind: 'unclear', why: 'no new worker came up' }
   }
 
   /** Ends the process and its workers. */
@@ -162,17 +173,47 @@ export class HaproxyProcess {
     await rm(this.#pidFile(), { force: true })
   }
 
-  /** Why the master or its newest worker does not answer within a limit; nothing when both do. */
-  async silence(limitMs: number): Promise<string | undefined> {
+  /** Whether it hears us; asks again, for up to some seconds, before it says that it hangs. Nothing that runs never hangs. */
+  async pulse(): Promise<{ readonly kind: 'beats' } | { readonly kind: 'hangs'; readonly why: string }> {
+    const { clock } = this.#options
+    const master = this.#master
+    const asks: Ask[] = []
+    for (;;) {
+      const pulse = judge(asks)
+      if (pulse.kind !== 'ask') return pulse
+      const began = clock.now()
+      const silence = await this.#silence(pulse.limitMs)
+      asks.push({ limitMs: pulse.limitMs, tookMs: clock.now() - began, silence })
+      if (master === undefined || this.#master !== master || !(await this.alive())) return { kind: 'beats' }
+    }
+  }
+
+  /** Ends the master at once; whoever waits for its answers learns it, and whoever waits for its end brings it back. */
+  async strike(): Promise<void> {
+    if (this.#master !== undefined && (await this.alive())) kill(this.#master.pid, 'SIGKILL')
+  }
+
+  /** Who of the master and its newest worker does not answer within a limit; nothing when both do. */
+  async #silence(limitMs: number): Promise<Silence | undefined> {
     const { dir, clock } = this.#options
-    const prompt = new Runtime({ socket: masterSocket(dir), clock, timeoutMs: limitMs })
+    const deadline = after(clock.now(), limitMs)
+    const prompt = () =>
+      new Runtime({ socket: masterSocket(dir), clock, timeoutMs: Math.max(1, deadline - clock.now()) })
+    const master = this.#master?.pid
+    let asked = master
     try {
-      const { newest } = await prompt.workers()
-      if (newest !== undefined) await prompt.ask(newest, 'show info')
+      const { newest } = await prompt().workers()
+      asked = newest
+      if (newest !== undefined) await prompt().ask(newest, 'show info')
       return undefined
     } catch (error) {
-      if (error instanceof RuntimeSilent) return error.message
-      throw error
+      if (!(error instanceof RuntimeSilent)) throw error
+      const [one, first] = await Promise.all([asked, master].map(pid => pid && look(pid)))
+      const runnable = [one, first].some(seen => seen && seen.state === 'R')
+      return {
+        why: error.message,
+        vitals: one && asked !== undefined ? { pid: asked, runnable, ticks: one.ticks } : undefined,
+      }
     }
   }
 
@@ -209,6 +250,16 @@ export class HaproxyProcess {
       await clock.sleep(10)
       const seen = await Promise.all(left.map(look))
       left = left.filter((_, at) => seen[at] !== undefined)
+    }
+  }
+
+  /** A disk without room costs a later agent its take-over; it ends this process then and starts its own. */
+  async #writePid({ pid, started }: Master): Promise<void> {
+    try {
+      await writeFile(`${this.#pidFile()}.new`, `${pid} ${started}\n`)
+      await rename(`${this.#pidFile()}.new`, this.#pidFile())
+    } catch (error) {
+      this.#options.log.warn({ error: String(error) }, 'the pid of the proxy was not saved')
     }
   }
 
@@ -257,20 +308,25 @@ export class HaproxyProcess {
   }
 }
 
+interface Seen {
+  readonly started: string
+  readonly parent: number
+  /** One letter, as `ps` shows it. */
+  readonly state: string
+  /** Clock ticks of processor time of all its threads. */
+  readonly ticks: number
+}
+
 /** A process that runs (a zombie does not). */
-async function look(pid: number): Promise<{ readonly started: string; readonly parent: number } | undefined> {
+async function look(pid: number): Promise<Seen | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
   // The name, in parentheses, may hold anything; the fields are counted after it.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   const [state, parent] = fields
   const started = fields[19]
-  return state === undefined ||
-    parent === undefined ||
-    started === undefined ||
-    state === 'Z' ||
-    state === 'X'
-    ? undefined
-    : { started, parent: Number(parent) }
+  if (state === undefined || parent === undefined || started === undefined) return undefined
+  if (state === 'Z' || state === 'X') return undefined
+  return { started, parent: Number(parent), state, ticks: Number(fields[11]) + Number(fields[12]) }
 }
 
 /** The newest alerts of a log, in one line. */

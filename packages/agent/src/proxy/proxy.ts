@@ -7,9 +7,11 @@
 
 import type { Clock, Instant } from '@boxcar/core/model/clock'
 import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
+import { compareRevisions } from '@boxcar/core/model/revision'
 import type { Route } from '@boxcar/core/model/route'
 import type { Logger } from 'pino'
 import { difference, type Join, joinCommands, welcomeCommands } from './difference.ts'
+import { ProxyFiles, type Served, whyUnwritten } from './files.ts'
 import {
   drainingInstances,
   type Leaving,
@@ -20,12 +22,13 @@ import {
   restingAfter,
   type WorkerUse,
 } from './leaving.ts'
-import { observe } from './observe.ts'
+import { observe, toldRevision } from './observe.ts'
 import {
   type Addresses,
   asStarted,
   type Door,
   doorKey,
+  doorsOf,
   draw,
   isAddress,
   type Picture,
@@ -33,18 +36,10 @@ import {
   serverName,
   wantedDoors,
 } from './picture.ts'
-import { sharedPorts, whyClosed } from './ports.ts'
+import { doorsHeldBy, sharedPorts, whyClosed } from './ports.ts'
 import { HaproxyProcess } from './process.ts'
 import { askDoor, probedDoors, reach } from './reach.ts'
-import {
-  configurationPath,
-  mapPath,
-  type Rendered,
-  render,
-  renderedMaps,
-  safeRevision,
-  structureOf,
-} from './render.ts'
+import { mapPath, safeRevision, structureOf } from './render.ts'
 import {
   parseServers,
   parseUse,
@@ -54,7 +49,7 @@ import {
   type Workers,
 } from './runtime.ts'
 import { arrange, type Layout, release, sameEndpoint } from './slots.ts'
-import { Folder, loadState } from './state.ts'
+import { loadState } from './state.ts'
 
 /** Every route of the cluster at one revision. */
 export interface RouteTable {
@@ -67,11 +62,19 @@ export type ApplyOutcome =
   | { readonly kind: 'applied'; readonly revision: string; readonly faults: readonly ProxyFault[] }
   /** The configuration did not parse or load; the process serves what it served before. */
   | { readonly kind: 'refused'; readonly why: string }
+  /**
+   * It needs a reload, and the last ones left so many workers with open connections that the next has to wait. All that needs
+   * none is done: the members and shares of the services that are served already.
+   */
+  | { readonly kind: 'postponed'; readonly inMs: number; readonly why: string }
   /** No process serves; it is being started again and takes this table up by itself. */
   | { readonly kind: 'down'; readonly why: string }
 
 export type ProxyHealth =
   | { readonly kind: 'ok'; readonly faults: readonly ProxyFault[] }
+  /** The newest table was refused: the process is well and serves the one before. */
+  | { readonly kind: 'refusing'; readonly why: string; readonly faults: readonly ProxyFault[] }
+  /** Something is wrong with the process; what it serves is not sure. */
   | {
       readonly kind: 'failing'
       readonly since: Instant
@@ -111,11 +114,8 @@ export interface ProxyOptions {
   readonly log: Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>
 }
 
+const pulseEveryMs = 500
 const probeEveryMs = 2_000
-/** After a probe that the process did not answer the next comes sooner, and is given more time. */
-const suspectEveryMs = 1_000
-const probeLimitMs = 1_000
-const suspectLimitMs = 2_000
 const shareLookEveryMs = 10_000
 const repairEveryMs = 30_000
 const longestSocketPath = 90
@@ -145,13 +145,6 @@ interface Waiter {
   readonly reject: (error: unknown) => void
 }
 
-/** All that is served at one moment. */
-interface Served {
-  readonly table: RouteTable
-  readonly layout: Layout
-  readonly picture: Picture
-}
-
 interface Trouble {
   readonly since: Instant
   readonly why: string
@@ -161,7 +154,7 @@ class ProxyRoom implements Proxy {
   readonly #options: ProxyOptions
   readonly #addresses: Addresses
   readonly #process: HaproxyProcess
-  readonly #folder: Folder
+  readonly #files: ProxyFiles
   readonly #stop = new AbortController()
   readonly #listeners = new Set<() => void>()
   #queue: Promise<unknown> = Promise.resolve()
@@ -173,6 +166,8 @@ class ProxyRoom implements Proxy {
   /** What the newest worker says, as far as known. */
   #running: Picture | undefined
   #good: Served | undefined
+  /** When it was last told to reload. */
+  #reloaded: Instant | undefined
   /** The doors that the process holds. */
   #held: readonly Door[] = []
   #faults: readonly ProxyFault[] = []
@@ -183,9 +178,7 @@ class ProxyRoom implements Proxy {
   /** What is wrong with the process. */
   #trouble: Trouble | undefined
   /** Why the newest table is not served; only a table that is taken ends it. */
-  #refusal: Trouble | undefined
-  /** How often in a row the process did not answer. */
-  #silences = 0
+  #refusal: string | undefined
   #wakeDrain = new AbortController()
   #loops: Promise<unknown> = Promise.resolve()
 
@@ -193,41 +186,54 @@ class ProxyRoom implements Proxy {
     this.#options = options
     this.#addresses = addresses
     this.#process = new HaproxyProcess(options)
-    this.#folder = new Folder(options.dir)
+    this.#files = new ProxyFiles(options.dir)
   }
 
   async open(): Promise<void> {
-    await this.#folder.open()
+    await this.#files.open()
     const state = await loadState(this.#options.dir)
     const found = await this.#process.adopt()
-    const hung =
-      found &&
-      (await this.#process.silence(probeLimitMs)) !== undefined &&
-      (await this.#process.silence(suspectLimitMs)) !== undefined
+    const hung = found && (await this.#process.pulse()).kind === 'hangs'
     if (hung) await this.#endHung()
     const adopted = found && !hung
+    if (state === undefined && adopted) this.#held = await this.#seenDoors()
     if (state !== undefined) {
-      this.#table = { revision: state.revision, routes: state.routes }
       this.#layout = state.layout
       for (const [service, route] of state.routes) this.#drainMs.set(service, route.drainMs)
       this.#leaving = leavingAfter([], state.layout, state.routes, this.#now(), this.#drainMs)
       this.#held = state.doors
-      if (adopted) {
-        const held = new Set(state.doors.map(doorKey))
-        const wanted = wantedDoors(state.routes, this.#addresses)
-        this.#blocked = wanted
-          .filter(d => !held.has(doorKey(d)))
-          .map(d => ({ ...d, why: 'another process listens there' }))
-        const { picture } = this.#draw(state.routes, state.layout)
-        this.#running = await observe(this.#process.runtime, picture, this.#options.dir).catch(
-          () => undefined,
-        )
+      const held = new Set(state.doors.map(doorKey))
+      this.#blocked = wantedDoors(state.routes, this.#addresses)
+        .filter(door => !held.has(doorKey(door)))
+        .map(door => ({ ...door, why: 'another process listens there' }))
+      const table = { revision: state.revision, routes: state.routes }
+      const { picture } = this.#draw(state.routes, state.layout)
+      this.#files.found({ table, layout: state.layout, picture })
+      if (adopted) this.#running = await this.#observed(picture)
+      if (adopted && (await this.#isAheadOf(table))) {
+        this.#options.log.warn({ pid: this.#process.pid }, 'proxy opened, with newer routes than on the disk')
+      } else {
+        this.#table = table
+        const outcome = await this.#exclusively(() => this.#settle(table))
+        this.#options.log.info({ adopted, pid: this.#process.pid, outcome: outcome.kind }, 'proxy opened')
       }
-      const table = this.#table
-      const outcome = await this.#exclusively(() => this.#settle(table))
-      this.#options.log.info({ adopted, pid: this.#process.pid, outcome: outcome.kind }, 'proxy opened')
     }
-    this.#loops = Promise.all([this.#supervise(), this.#drain(), this.#probe()])
+    this.#loops = Promise.all([this.#supervise(), this.#drain(), this.#probe(), this.#watchPulse()])
+  }
+
+  #observed(picture: Picture): Promise<Picture | undefined> {
+    return observe(this.#process.runtime, picture, this.#options.dir).catch(() => undefined)
+  }
+
+  /** Whether the process was told a newer table that the disk did not take; it is let be until there is a table to tell it. */
+  async #isAheadOf({ revision }: RouteTable): Promise<boolean> {
+    try {
+      const told = await toldRevision(this.#process.runtime, this.#options.dir)
+      return told !== undefined && compareRevisions(told, revision) > 0
+    } catch (error) {
+      if (!(error instanceof RuntimeSilent)) throw error
+      return false
+    }
   }
 
   apply(table: RouteTable): Promise<ApplyOutcome> {
@@ -256,10 +262,11 @@ class ProxyRoom implements Proxy {
   }
 
   health(): ProxyHealth {
-    const [first, second] = [this.#trouble, this.#refusal].filter(one => one !== undefined)
-    if (first === undefined) return { kind: 'ok', faults: this.#faults }
-    const since = second !== undefined && second.since < first.since ? second.since : first.since
-    return { kind: 'failing', since, why: first.why, faults: this.#faults }
+    const { lag } = this.#files
+    const faults = lag === undefined ? this.#faults : [...this.#faults, { kind: 'disk', why: lag } as const]
+    if (this.#trouble !== undefined) return { kind: 'failing', ...this.#trouble, faults }
+    if (this.#refusal !== undefined) return { kind: 'refusing', why: this.#refusal, faults }
+    return { kind: 'ok', faults }
   }
 
   onChange(listener: () => void): () => void {
@@ -288,10 +295,11 @@ class ProxyRoom implements Proxy {
         outcome = await this.#settleOnce(table)
         break
       } catch (error) {
-        if (isSystemError(error)) {
-          // A mixture of two tables helps nobody; where the disk is full this may fail too.
-          if (this.#good !== undefined) await this.#write(this.#good).catch(() => undefined)
-          outcome = { kind: 'refused', why: `cannot write the proxy's files: ${error.code}` }
+        const unwritten = whyUnwritten(error)
+        if (unwritten !== undefined) {
+          // The next start is with what is served; where the disk is full this may fail too.
+          if (this.#good !== undefined) await this.#files.writeOrLag(this.#good)
+          outcome = { kind: 'refused', why: unwritten }
           break
         }
         if (!(error instanceof RuntimeSilent)) throw error
@@ -299,15 +307,17 @@ class ProxyRoom implements Proxy {
         this.#options.log.warn({ why: error.message }, 'proxy did not take its orders')
         this.#running = undefined
         outcome = { kind: 'down', why: error.message }
-        if ((await this.#process.alive()) && (await this.#process.silence(suspectLimitMs)) !== undefined) {
-          await this.#endHung()
-        }
+        if ((await this.#process.pulse()).kind === 'hangs') await this.#endHung()
       }
     }
-    if (outcome.kind !== 'applied') {
+    if (outcome.kind === 'postponed') {
+      this.#options.log.info({ outcome, revision: table.revision }, 'a reload waits')
+    } else if (outcome.kind !== 'applied') {
       this.#options.log.error({ outcome, revision: table.revision }, 'routes not applied')
     }
     switch (outcome.kind) {
+      case 'postponed':
+        break
       case 'applied':
         this.#recover()
         if (table === this.#table) this.#accept()
@@ -335,17 +345,28 @@ class ProxyRoom implements Proxy {
   /** Where still nothing runs, the files on the disk were good once. */
   async #startAsWritten(): Promise<void> {
     if (this.#stop.signal.aborted || (await this.#process.alive())) return
-    if (!(await this.#folder.has(configurationPath(this.#options.dir)))) return
+    if (!(await this.#files.canStart())) return
     this.#running = undefined
     const started = await this.#process.start()
     this.#options.log.warn({ started }, 'proxy started with the files of before')
-    if (started.kind === 'started') this.#recover()
+    if (started.kind !== 'started') return
+    this.#recover()
+    const [good, { written }] = [this.#good, this.#files]
+    if (good === undefined || written === undefined) return
+    // What it was told since the files could not be written any more, it is told again.
+    this.#running = asStarted(written.picture)
+    this.#held = doorsOf(written.picture)
+    try {
+      await this.#settleOnce(good.table)
+    } catch (error) {
+      if (!(error instanceof RuntimeSilent) && whyUnwritten(error) === undefined) throw error
+      this.#running = undefined
+    }
   }
 
   /** Ends a process that does not answer; it is started again as one that died is. */
   async #endHung(): Promise<void> {
     this.#options.log.error({ pid: this.#process.pid }, 'the proxy process hangs and is killed')
-    this.#silences = 0
     this.#running = undefined
     await this.#process.kill()
   }
@@ -361,15 +382,16 @@ class ProxyRoom implements Proxy {
     const held = new Set(alive ? this.#held.map(doorKey) : [])
     await this.#findBlocked(table, held)
 
-    const kept = arrange(this.#layout, table.routes, 'keep')
-    const drawn = this.#draw(table.routes, kept)
-    const change = this.#running === undefined ? undefined : difference(this.#running, drawn.picture, dir)
-    if (change?.kind === 'commands') {
-      const worker = await this.#newest()
-      await this.#write({ table, layout: kept, picture: drawn.picture })
-      await this.#command(worker, change, table.revision)
-      this.#served({ table, layout: kept, picture: drawn.picture }, drawn.picture, drawn.faults)
-      return { kind: 'applied', revision: table.revision, faults: drawn.faults }
+    const told = await this.#settleByCommands(table)
+    if (told !== undefined) return told
+    if (alive) {
+      const { replaced } = await this.#process.runtime.workers()
+      const inMs = reloadPauseMs(replaced.length) - (this.#now() - (this.#reloaded ?? 0))
+      if (this.#reloaded !== undefined && inMs > 0) {
+        if (this.#good !== undefined) await this.#settleByCommands(meanwhile(this.#good.table, table))
+        const why = `${replaced.length} workers that were replaced have open connections`
+        return { kind: 'postponed', inMs, why }
+      }
     }
 
     const layout = arrange(this.#layout, table.routes, 'fit')
@@ -382,7 +404,7 @@ class ProxyRoom implements Proxy {
     const why = known ? undefined : await this.#check(picture, table)
     if (why !== undefined) return { kind: 'refused', why }
     const next: Served = { table, layout, picture }
-    await this.#write(next)
+    await this.#files.write(next)
     if (!alive) {
       const started = await this.#process.start()
       if (started.kind === 'failed') return { kind: 'down', why: started.why }
@@ -394,13 +416,32 @@ class ProxyRoom implements Proxy {
     return { kind: 'applied', revision: table.revision, faults }
   }
 
+  /** Tells the process what leads to a table, where it has room for it; nothing where it has not. */
+  async #settleByCommands(table: RouteTable): Promise<ApplyOutcome | undefined> {
+    if (this.#running === undefined) return undefined
+    const layout = arrange(this.#layout, table.routes, 'keep')
+    const { picture, faults } = this.#draw(table.routes, layout)
+    const change = difference(this.#running, picture, this.#options.dir)
+    if (change.kind === 'reload') return undefined
+    const worker = await this.#newest()
+    const next: Served = { table, layout, picture }
+    // A disk without room is no reason to send requests where nobody wants them any more.
+    await this.#files.writeOrLag(next)
+    await this.#command(worker, change, table.revision)
+    this.#served(next, picture, faults)
+    return { kind: 'applied', revision: table.revision, faults: this.health().faults }
+  }
+
   /** Reloads with the files on the disk; gives the refusal when the old worker stays. */
   async #reload(next: Served): Promise<ApplyOutcome | undefined> {
+    this.#reloaded = this.#now()
     const before = await this.#process.runtime.workers()
     const down = before.newest === undefined ? [] : await this.#downServers(before.newest)
     const reloaded = await this.#process.reload()
-    if (reloaded.kind === 'failed') {
-      if (this.#good !== undefined) await this.#write(this.#good)
+    if (reloaded.kind !== 'reloaded') {
+      // A worker that comes after all is built otherwise than the one before: it is looked at anew.
+      if (reloaded.kind === 'unclear') this.#running = undefined
+      if (this.#good !== undefined) await this.#files.write(this.#good)
       return { kind: 'refused', why: reloaded.why }
     }
     await this.#handOver(reloaded.workers)
@@ -461,6 +502,17 @@ class ProxyRoom implements Proxy {
     return newest
   }
 
+  /** The doors of a process of which nothing else is known: without them its ports would look like somebody else's. */
+  async #seenDoors(): Promise<readonly Door[]> {
+    try {
+      const { newest, replaced } = await this.#process.runtime.workers()
+      return await doorsHeldBy([this.#process.pid, newest, ...replaced].filter(pid => pid !== undefined))
+    } catch (error) {
+      if (!(error instanceof RuntimeSilent)) throw error
+      return []
+    }
+  }
+
   /** Finds the doors that others hold; those that our process holds need no look. */
   async #findBlocked(table: RouteTable, held: ReadonlySet<string>): Promise<void> {
     const wanted = wantedDoors(table.routes, this.#addresses).filter(door => !held.has(doorKey(door)))
@@ -472,23 +524,16 @@ class ProxyRoom implements Proxy {
     return draw({ routes, layout, addresses: this.#addresses, blocked: this.#blocked })
   }
 
-  /** Has HAProxy read the configuration before it counts; apart, so that a bad one never is on the disk as the good one. */
+  /** Has HAProxy read the configuration before it counts. */
   async #check(picture: Picture, table: RouteTable): Promise<string | undefined> {
-    const dir = `${this.#options.dir}/check`
-    await this.#writeRendered(render(picture, dir, table.revision), dir)
-    return this.#process.check(configurationPath(dir))
+    return this.#process.check(await this.#files.writeTrial(picture, table.revision))
   }
 
-  async #write(served: Served): Promise<void> {
-    const { dir } = this.#options
-    const { table, layout, picture } = served
-    await this.#folder.writeState({ ...table, layout, doors: doorsOf(picture) })
-    await this.#writeRendered(render(picture, dir, table.revision), dir)
-  }
-
-  async #writeRendered(rendered: Rendered, dir: string): Promise<void> {
-    for (const name of renderedMaps) await this.#folder.write(mapPath(dir, name), rendered.maps[name])
-    await this.#folder.write(configurationPath(dir), rendered.configuration)
+  /** Writes what is served once the disk takes it again. */
+  async #catchUp(): Promise<void> {
+    if (this.#files.lag === undefined || this.#good === undefined) return
+    await this.#files.writeOrLag(this.#good)
+    if (this.#files.lag === undefined) this.#changed()
   }
 
   #served(served: Served, running: Picture, faults: readonly ProxyFault[]): void {
@@ -555,7 +600,7 @@ class ProxyRoom implements Proxy {
   async #lookForSessions(): Promise<'moving' | 'waiting'> {
     const table = this.#table
     const running = this.#running
-    if (table === undefined || running === undefined || this.#silences > 0) return 'waiting'
+    if (table === undefined || running === undefined) return 'waiting'
     try {
       const workers = await this.#uses()
       const now = this.#now()
@@ -576,7 +621,6 @@ class ProxyRoom implements Proxy {
       return 'moving'
     } catch (error) {
       if (!(error instanceof RuntimeSilent)) throw error
-      this.#silences++
       return 'waiting'
     }
   }
@@ -593,6 +637,20 @@ class ProxyRoom implements Proxy {
     )
   }
 
+  /** Kills a process that hangs, beside all else: what goes one at a time may be waiting for its answer. */
+  async #watchPulse(): Promise<void> {
+    const { clock, log } = this.#options
+    while (!this.#stop.signal.aborted) {
+      await clock.sleep(pulseEveryMs, this.#stop.signal)
+      if (this.#stop.signal.aborted) return
+      const pulse = await this.#process.pulse()
+      if (pulse.kind === 'beats') continue
+      log.error({ pid: this.#process.pid, why: pulse.why }, 'the proxy process hangs and is killed')
+      this.#fail(`the process does not answer: ${pulse.why}`)
+      await this.#process.strike()
+    }
+  }
+
   /** Sees to it that our process answers on its ports, alone, and says what it should. */
   async #probe(): Promise<void> {
     const { clock, log } = this.#options
@@ -600,14 +658,8 @@ class ProxyRoom implements Proxy {
     let repair = this.#now()
     let bad = 0
     while (!this.#stop.signal.aborted) {
-      await clock.sleep(this.#silences > 0 ? suspectEveryMs : probeEveryMs, this.#stop.signal)
+      await clock.sleep(probeEveryMs, this.#stop.signal)
       if (this.#stop.signal.aborted) continue
-      const silent = await this.#exclusively(() => this.#whySilent())
-      if (silent !== undefined) {
-        bad++
-        if (bad > 1) this.#fail(silent)
-        continue
-      }
       if (this.#running === undefined) {
         await this.#exclusively(() => this.#retake())
         continue
@@ -624,23 +676,12 @@ class ProxyRoom implements Proxy {
       // Once may be a busy moment of the machine.
       else if (bad > 1) this.#fail(why)
       if (this.#blocked.length > 0) await this.#retryBlocked()
+      await this.#exclusively(() => this.#catchUp())
       if (now - repair < repairEveryMs) continue
       const tookMs = await this.#exclusively(() => this.#repairDrift())
       repair = (this.#now() + 100 * tookMs) as Instant
       log.debug({ tookMs }, 'proxy compared with what it should be')
     }
-  }
-
-  /** Whether the process hears us; one that does not for a second time is killed. */
-  async #whySilent(): Promise<string | undefined> {
-    if (!(await this.#process.alive())) {
-      this.#silences = 0
-      return undefined
-    }
-    const why = await this.#process.silence(this.#silences > 0 ? suspectLimitMs : probeLimitMs)
-    this.#silences = why === undefined ? 0 : this.#silences + 1
-    if (this.#silences > 1) await this.#endHung()
-    return why === undefined ? undefined : `the process does not answer: ${why}`
   }
 
   async #whyFailing(extent: 'with-neighbours' | 'answers-only'): Promise<string | undefined> {
@@ -715,8 +756,8 @@ class ProxyRoom implements Proxy {
   }
 
   #refuse(why: string): void {
-    if (this.#refusal?.why === why) return
-    this.#refusal = { since: this.#refusal?.since ?? this.#now(), why }
+    if (this.#refusal === why) return
+    this.#refusal = why
     this.#changed()
   }
 
@@ -743,10 +784,20 @@ class ProxyRoom implements Proxy {
   }
 }
 
-const doorsOf = (picture: Picture): readonly Door[] => [
-  ...picture.httpDoors,
-  ...picture.tcpFronts.flatMap(front => front.doors),
-]
+/**
+ * The least time between two reloads. Each leaves the worker that it replaced with the connections that it had, which live as
+ * long as they like, an hour at most; a worker takes 7 MB, and 60 MB where there are 400 services. So a few reloads come at
+ * once, and the more workers are left, the longer the next one waits: thirty at most are left where they never end sooner.
+ */
+const reloadPauseMs = (replaced: number): number => 250 * Math.max(0, replaced - 7) ** 2
 
-const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
-  error instanceof Error && 'syscall' in error && 'code' in error
+/** What of a newer table needs no reload, as a rule: who answers for the services and addresses of the one that is served. */
+function meanwhile(served: RouteTable, newer: RouteTable): RouteTable {
+  const routes = new Map(
+    [...served.routes].map(([service, route]): [ServiceName, Route] => {
+      const next = newer.routes.get(service)
+      return [service, next?.uid === route.uid ? { ...route, backings: next.backings } : route]
+    }),
+  )
+  return { revision: served.revision, routes }
+}

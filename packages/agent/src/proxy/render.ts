@@ -79,7 +79,8 @@ function preamble(picture: Picture, dir: string): string {
   no strict-limits
   fd-hard-limit 100000
   hard-stop-after 1h
-  mworker-max-reloads 32
+  # Who was replaced ends with its last connection; how many there are is up to the pace of the reloads.
+  mworker-max-reloads 10000
   stats socket unix@${dir}/worker.sock mode 600 level admin expose-fd listeners
 
 defaults

@@ -27,6 +27,10 @@ export interface RuntimeOptions {
   readonly clock: Clock
   /** How long a single exchange may take. */
   readonly timeoutMs: number
+  /** The same for one that only looks: what waits for it can wait for the next. */
+  readonly lookMs?: number
+  /** Whether there is a process that may answer yet; who is gone is not waited for. */
+  readonly isThere?: () => Promise<boolean>
 }
 
 export class Runtime {
@@ -82,14 +86,16 @@ export class Runtime {
   }
 
   async #exchange(text: string): Promise<string> {
-    const { clock, timeoutMs } = this.#options
-    const deadline = after(clock.now(), timeoutMs)
+    const { clock, timeoutMs, lookMs = timeoutMs, isThere } = this.#options
+    const looks = /^(@!\d+ )?show /.test(text)
+    const deadline = after(clock.now(), looks ? lookMs : timeoutMs)
     for (;;) {
       const left = deadline - clock.now()
       const outcome = await this.#once(text, Math.max(1, left))
       if (outcome.kind === 'answer') return outcome.text
       // While the master executes itself anew it refuses connections; nothing was taken in then.
       if (outcome.kind === 'broken' || clock.now() + 20 >= deadline) throw new RuntimeSilent(outcome.why)
+      if (isThere !== undefined && !(await isThere())) throw new RuntimeSilent('the process is gone')
       await clock.sleep(15)
     }
   }

@@ -1,5 +1,5 @@
 /** What the proxy room remembers on the disk: a restarted agent takes up the same slots and goes on. */
-import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import type { GenerationNumber, ServiceName } from '@boxcar/core/model/ids'
 import { endpoint, type Route, route } from '@boxcar/core/model/route'
 import { z } from 'zod'
@@ -40,7 +40,7 @@ export interface ProxyState {
   readonly doors: readonly Door[]
 }
 
-const statePath = (dir: string) => `${dir}/state.json`
+export const statePath = (dir: string) => `${dir}/state.json`
 
 /** What was saved last; nothing where nothing was or it cannot be read. */
 export async function loadState(dir: string): Promise<ProxyState | undefined> {
@@ -70,44 +70,6 @@ export function stateText(state: ProxyState): string {
     doors: state.doors,
     layout: [...state.layout].map(([service, layout]) => ({ service, ...layout })),
   })
-}
-
-/** Files written whole or not at all, and only when they say something new. */
-export class Folder {
-  readonly #dir: string
-  readonly #written = new Map<string, string>()
-
-  constructor(dir: string) {
-    this.#dir = dir
-  }
-
-  /** Creates the folder, and one below it for trying a configuration out. */
-  async open(): Promise<void> {
-    await mkdir(`${this.#dir}/check`, { recursive: true, mode: 0o700 })
-  }
-
-  async write(path: string, text: string): Promise<void> {
-    if (this.#written.get(path) === text) return
-    await writeFile(`${path}.new`, text, { mode: 0o600 })
-    await rename(`${path}.new`, path)
-    this.#written.set(path, text)
-  }
-
-  has(path: string): Promise<boolean> {
-    return access(path).then(
-      () => true,
-      () => false,
-    )
-  }
-
-  writeState(state: ProxyState): Promise<void> {
-    return this.write(statePath(this.#dir), stateText(state))
-  }
-
-  /** Forgets the whole folder. */
-  async remove(): Promise<void> {
-    await rm(this.#dir, { recursive: true, force: true })
-  }
 }
 
 function parseJson(text: string): unknown {
