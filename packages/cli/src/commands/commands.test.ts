@@ -9,8 +9,8 @@ import { serviceView } from '@boxcar/api/views'
 import type { GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import type { InstanceState } from '@boxcar/core/model/report'
 import type { Phase } from '@boxcar/core/model/rollout'
-import { put } from '@boxcar/store/collection'
-import { events, generations, pendings, placements, reports, specs } from '@boxcar/store/keys'
+import { put, remove } from '@boxcar/store/collection'
+import { events, generations, intents, pendings, placements, reports, specs } from '@boxcar/store/keys'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { run } from '../run.ts'
@@ -277,6 +277,66 @@ describe('deploy', () => {
     expect(ran.err).toContain('Next: boxcar rollout watch default/web')
   })
 
+  test('Ctrl-C while the server plans: status 130, and nothing is changed', async () => {
+    const terminal = terminalFor()
+    const front = await behind(({ path }) => {
+      if (path.startsWith('/v1/plans')) terminal.interrupt()
+      return 'answered'
+    })
+    try {
+      const env = { ...terminal.env, BOXCAR_SERVER: front.url }
+      const ran = await boxcar(['deploy', '-f', file, '--yes'], { ...terminal, env })
+      expect(ran.status, ran.err).toBe(130)
+      expect(ran.err).toContain('Why: nothing was changed')
+      expect(await server.store.get(specs, web)).toBeUndefined()
+    } finally {
+      await front.close()
+    }
+  })
+
+  test('Ctrl-C between two services: status 130, and those accepted are named', async () => {
+    writeFileSync(file, 'name: web\nimage: web:1\n---\nname: other\nimage: web:1\n')
+    const terminal = terminalFor()
+    const front = await behind(({ method }) => {
+      if (method === 'PUT') terminal.interrupt()
+      return 'answered'
+    })
+    try {
+      const env = { ...terminal.env, BOXCAR_SERVER: front.url }
+      const ran = await boxcar(['deploy', '-f', file, '--yes'], { ...terminal, env })
+      expect(ran.status, ran.err).toBe(130)
+      expect(ran.err).toContain('Accepted before that: default/web generation 1')
+      expect((await server.store.list(specs)).entries).toHaveLength(1)
+    } finally {
+      await front.close()
+    }
+  })
+
+  test.each([
+    ['deploy', ['deploy', '-f', 'FILE']],
+    ['rm', ['rm', 'web']],
+    ['rollout abort', ['rollout', 'abort', 'web']],
+  ])('Ctrl-C at the question of %s: status 130, and nothing is changed', async (_name, argv) => {
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    const before = (await server.store.get(specs, web))?.value
+    const terminal = terminalFor({ answer: 'no' })
+    const asked: TestTerminal = {
+      ...terminal,
+      confirm: async () => {
+        terminal.interrupt()
+        return false
+      },
+    }
+    const other = spec('image: web:2')
+    const ran = await boxcar(
+      argv.map(word => (word === 'FILE' ? other : word)),
+      asked,
+    )
+    expect(ran.status, ran.err).toBe(130)
+    expect(ran.err).toContain('nothing was changed')
+    expect((await server.store.get(specs, web))?.value).toEqual(before)
+  })
+
   test('an address that another service has: status 5, naming the other', async () => {
     const routes = [
       'image: web:1',
@@ -419,6 +479,45 @@ describe('rollout status', () => {
     await asked(because, { phase: 'reverted', stable: g(1), rejected: g(2) })
     expect((await boxcar(['rollout', 'status', 'web'])).status).toBe(4)
     expect((await boxcar(['rollout', 'watch', 'web'])).status).toBe(4)
+  })
+})
+
+describe('undo', () => {
+  /** Acts on the undo as the leader would. */
+  async function leaderActs(now: Phase): Promise<void> {
+    await expect.poll(async () => (await server.store.list(intents)).entries.length).toBe(1)
+    const { entries } = await server.store.list(intents)
+    await server.roll(web, now)
+    await server.write(...entries.map(entry => remove(intents, entry.id)))
+  }
+
+  const twoGenerations = async () => {
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    await boxcar(['deploy', '-f', spec('image: web:2'), '--yes', '--detach'])
+    await server.roll(web, { phase: 'settled', live: g(2) }, { asked: g(2), since: 1 })
+  }
+
+  test('to a generation that never gets ready: status 4, with the evidence', async () => {
+    await twoGenerations()
+    const ending = boxcar(['undo', 'web', '--to', '1'])
+    await leaderActs({ phase: 'warming', stable: g(2), next: g(1) })
+    const evidence = [{ what: 'it exited', exitCode: 3, lastLog: ['boom'] }]
+    const rejections = [{ generation: g(1), because: 'not-ready-by-deadline' as const, evidence, at: 0 }]
+    await server.roll(web, { phase: 'reverted', stable: g(2), rejected: g(1) }, { rejections, since: 2 })
+    const ran = await ending
+    expect(ran.status, ran.err).toBe(4)
+    expect(ran.err).toContain('Error: the undo of default/web was given up; generation 2 answers users')
+    expect(ran.err).toContain('Why: generation 1 was not ready by its deadline')
+    expect(ran.err).toContain('| boom')
+  })
+
+  test('to the warm generation: status 0', async () => {
+    await twoGenerations()
+    const ending = boxcar(['undo', 'web'])
+    await leaderActs({ phase: 'draining', live: g(1), old: g(2), undo: true })
+    await server.roll(web, { phase: 'settled', live: g(1), warm: g(2) })
+    const ran = await ending
+    expect(ran.status, ran.err).toBe(0)
   })
 })
 
