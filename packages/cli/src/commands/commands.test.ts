@@ -12,6 +12,7 @@ import type { Phase } from '@boxcar/core/model/rollout'
 import { put, remove } from '@boxcar/store/collection'
 import { events, generations, intents, pendings, placements, reports, specs } from '@boxcar/store/keys'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { z } from 'zod'
 import { run } from '../run.ts'
 import { type TestTerminal, testTerminal } from '../test-terminal.ts'
@@ -174,6 +175,44 @@ describe('looking', () => {
     const { out } = await boxcar(['get', 'instances', 'web'])
     expect(out).toMatch(/^default\/web\/1\/0 +h1 +backoff +next +0 +\d+d +exited with status 1$/m)
     expect((await boxcar(['describe', 'instance', 'web/1/0'])).out).toContain('exited with status 1')
+  })
+
+  test('-p is heard by what shows all projects otherwise', async () => {
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    await boxcar(['deploy', '-f', file, '--yes', '--detach', '-p', 'shop'])
+    expect((await boxcar(['get', 'rollouts', '-o', 'name'])).out).toBe('default/web\nshop/web\n')
+    expect((await boxcar(['get', 'rollouts', '-o', 'name', '-p', 'shop'])).out).toBe('shop/web\n')
+    const status = await boxcar(['status', '-p', 'shop'])
+    expect(status.out).toContain('shop/web')
+    expect(status.out).not.toContain('default/web')
+  })
+
+  test('every command that shows data prints it as it was told', async () => {
+    const version = await boxcar(['version', '-o', 'json'])
+    expect(JSON.parse(version.out)).toMatchObject({ program: { version: expect.any(String) }, server: {} })
+    const fields = z
+      .array(z.object({ path: z.string() }))
+      .parse(parse((await boxcar(['explain', 'stop', '-o', 'yaml'])).out))
+    expect(fields.map(it => it.path)).toContain('stop.grace')
+    const argv = ['doctor', '--etcd', '127.0.0.1:1', '--docker', 'unix:///nowhere', '-o']
+    expect(parse((await boxcar([...argv, 'yaml'])).out)).toContainEqual(
+      expect.objectContaining({ check: 'etcd', result: 'fail' }),
+    )
+    expect((await boxcar([...argv, 'name'])).out).toMatch(/^docker$/m)
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    expect(parse((await boxcar(['events', '-o', 'yaml'])).out)).toContainEqual(
+      expect.objectContaining({ service: 'default/web' }),
+    )
+  })
+
+  test('--version, and the words for a kind that get and describe share', async () => {
+    expect((await boxcar(['--version'])).out).toMatch(/^boxcar \d+\.\d+\.\d+\n$/)
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    for (const kind of ['service', 'services', 'svc']) {
+      expect((await boxcar(['describe', kind, 'web', '-o', 'name'])).out).toBe('default/web\n')
+      expect((await boxcar(['get', kind, 'web', '-o', 'name'])).out).toBe('default/web\n')
+    }
+    expect((await boxcar(['describe', 'routes', 'web'])).err).toContain('service, instance, host')
   })
 
   test('events are told, newest last', async () => {
@@ -563,12 +602,28 @@ describe('changing', () => {
     expect(ran.err).toMatch(/^Error: .*\n {2}Why: .*nobody.*\n Next: /)
   })
 
-  test('rollout steps that are not built yet are refused', async () => {
-    const ran = await boxcar(['rollout', 'pause', 'web'])
-    expect(ran).toMatchObject({
-      status: 1,
-      err: expect.stringContaining('boxcar rollout pause is not supported yet'),
-    })
+  test.each([
+    ['rollout', 'pause', 'web'],
+    ['restart', 'web'],
+    ['exec', 'web/1/0', '--', 'sh', '-c', 'ls'],
+    ['apply', 'some-plan'],
+    ['host', 'rm', 'h1'],
+    ['token', 'create', '--name', 'ci'],
+  ])('what is not built yet is refused by name: boxcar %s %s', async (...argv) => {
+    const ran = await boxcar(argv)
+    expect(ran.status).toBe(1)
+    expect(ran.err).toMatch(/^Error: boxcar .* is not supported yet$/m)
+  })
+
+  test('a flag that is not built yet is refused, and nothing is changed', async () => {
+    const ran = await boxcar(['deploy', '-f', spec('image: web:2'), '--yes', '--prune'])
+    expect(ran.status).toBe(1)
+    expect(ran.err).toContain('boxcar deploy --prune is not supported yet')
+    expect((await server.store.get(specs, web))?.value.generation).toBe(1)
+  })
+
+  test('help names none of what is not built yet', async () => {
+    expect((await boxcar(['--help'])).out).not.toMatch(/^ +(restart|exec|apply) /m)
   })
 })
 

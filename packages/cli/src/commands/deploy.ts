@@ -12,10 +12,13 @@ import { readSpecs, type SpecFile } from '../spec-files.ts'
 import type { Terminal } from '../terminal.ts'
 import { watchUntilReady } from '../watch.ts'
 import { millisecondsFlag, textsFlag } from './flags.ts'
+import { notYetTrouble } from './not-yet.ts'
 
 /** Hands services to the cluster: plan, ask, apply, watch. */
 export const deploy: RunCommand = async context => {
   const { terminal, invocation } = context
+  if (invocation.flags['prune'] === true)
+    throw notYetTrouble('boxcar deploy --prune', 'boxcar rm SERVICE takes a service away')
   const specs = await readSpecs(textsFlag(invocation, 'file'), {
     images: textsFlag(invocation, 'image'),
     readInput: terminal.readInput,

@@ -1,7 +1,7 @@
 import type { RolloutView, ServiceView } from '@boxcar/api/views'
 import { connect, serviceRef } from '../client.ts'
 import type { CommandContext, RunCommand } from '../command.ts'
-import { type ExitStatus, exitStatus, Trouble } from '../exit.ts'
+import { type ExitStatus, exitStatus } from '../exit.ts'
 import { isWanted } from '../question.ts'
 import { generationColumns } from '../render/columns.ts'
 import { printList, printObject } from '../render/print.ts'
@@ -54,16 +54,6 @@ export const abort: RunCommand = async context => {
   if (acted.outcome === 'asked') terminal.err.write('Asked for; the leader has not acted yet.\n')
   await show(context, acted.rollout)
   return exitStatus.done
-}
-
-/** Steps with a person in between come with a later version. */
-export const notYet: RunCommand = async ({ invocation }) => {
-  throw new Trouble({
-    status: exitStatus.failure,
-    what: `boxcar ${invocation.command} is not supported yet`,
-    why: 'a rollout goes from ready to live by itself in this version',
-    next: 'boxcar rollout abort SERVICE gives a rollout up, boxcar undo SERVICE goes back',
-  })
 }
 
 const nameOf = ({ invocation }: CommandContext, project: string) =>
