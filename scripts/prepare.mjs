@@ -127,7 +127,7 @@ function isOffered(name) {
   return /Candidate: (?!\(none\))/.test(listed.stdout ?? '')
 }
 
-const policy = '/usr/sbin/policy-rc.d'
+const policyFile = '/usr/sbin/policy-rc.d'
 const policyText =
   '#!/bin/sh\n# Put here by the preparation of Boxcar for the length of one installation.\nexit 101\n'
 
@@ -137,7 +137,7 @@ const ending = ['SIGINT', 'SIGTERM', 'SIGHUP']
  * Debian's packages start their services while they are installed, unless this file says that they may not. A signal meanwhile
  * ends apt, which hears it as well, and not this program before the file is gone: with it no service would ever start again.
  */
-function withoutServices(act) {
+export function withoutServices(act, policy = policyFile) {
   if (existsSync(policy)) return act()
   const wait = () => undefined
   for (const signal of ending) process.on(signal, wait)
@@ -146,13 +146,13 @@ function withoutServices(act) {
     chmodSync(policy, 0o755)
     return act()
   } finally {
-    takeAwayPolicy()
+    rmSync(policy, { force: true })
     for (const signal of ending) process.off(signal, wait)
   }
 }
 
 /** Ours only; of a run that was killed it may still be there. */
-function takeAwayPolicy() {
+export function takeAwayPolicy(policy = policyFile) {
   if (isRoot() && existsSync(policy) && readFileSync(policy, 'utf8') === policyText) rmSync(policy)
 }
 

@@ -1,6 +1,6 @@
 /** The commands against a real API over the store in memory; what the leader and the hosts write is written by the test. */
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -673,6 +673,31 @@ describe('who may ask, and whom', () => {
     expect(ran.err).toMatch(
       /^Error: the Boxcar server at http:\/\/127\.0\.0\.1:1 cannot be reached\n {2}Why: /,
     )
+  })
+})
+
+describe.skipIf(process.platform !== 'linux')('dev', () => {
+  test('listens on loopback only, since everybody is let in', async () => {
+    const ran = await boxcar(['dev', '--listen', '0.0.0.0:7070'])
+    expect(ran.status).toBe(2)
+    expect(ran.err).toContain('it can be reached from other machines')
+  })
+
+  test('says at once that an address is taken', async () => {
+    const ran = await boxcar(['dev', '--listen', new URL(url).host])
+    expect(ran.status).toBe(2)
+    expect(ran.err).toContain('is taken by another process')
+    expect(ran.err).toContain('Next: leave --listen out')
+  })
+
+  test('an engine that does not answer: one sentence, a next step, and nothing left', async () => {
+    const folders = () => readdirSync(tmpdir()).filter(name => name.startsWith('boxcar-dev-'))
+    const before = folders()
+    const ran = await boxcar(['dev', '--engine', 'unix:///nowhere/docker.sock'])
+    expect(ran.status).toBe(1)
+    expect(ran.err).toMatch(/^Error: .*\n {2}Why: .*\n(?: {7}.*\n)* Next: /m)
+    expect(ran.err).not.toContain('please report this')
+    expect(folders()).toEqual(before)
   })
 })
 
