@@ -28,15 +28,19 @@ export async function lookAtNode(system: string, uid: number | undefined): Promi
         todo: 'use Node 24 or newer (./boxcar in the clone brings its own)',
       }
     : { check: 'node', result: 'ok', found: version }
-  const isRootLinux = system === 'linux' && uid === 0
-  const user: Finding = isRootLinux
-    ? { check: 'user', result: 'ok', found: 'root on Linux' }
-    : {
-        check: 'user',
-        result: 'warn',
-        found: `${uid === 0 ? 'root' : `uid ${uid ?? 'unknown'}`} on ${system}`,
-        todo: 'boxcar dev with hosts of their own needs root on Linux; here use boxcar dev --engine URL',
-      }
+  if (system !== 'linux') {
+    const todo = 'agents and boxcar dev run on Linux only'
+    return [node, { check: 'system', result: 'fail', found: system, todo }]
+  }
+  const user: Finding =
+    uid === 0
+      ? { check: 'user', result: 'ok', found: 'root on Linux' }
+      : {
+          check: 'user',
+          result: 'warn',
+          found: `uid ${uid ?? 'unknown'} on Linux`,
+          todo: 'boxcar dev with hosts of their own needs root; without it, it uses the engine that runs',
+        }
   return [node, user]
 }
 
