@@ -21,10 +21,10 @@ async function run(lines: string): Promise<string> {
   const source = `
     import { spawnSync } from 'node:child_process'
     import { existsSync } from 'node:fs'
-    const { withoutServices, takeAwayPolicy } = await import(process.argv[1])
-    const file = process.argv[2]
+    const { withoutServices, takeAwayPolicy } = await import(process.argv[2])
+    const file = process.argv[1]
     ${lines}`
-  const child = spawn(process.execPath, ['--input-type=module', '--eval', source, script, file])
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', source, file, script])
   let text = ''
   child.stdout.setEncoding('utf8').on('data', (piece: string) => {
     text += piece
