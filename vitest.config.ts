@@ -8,6 +8,8 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['packages/*/src/**/*.test.ts', 'test/checks/**/*.test.ts', 'test/docs/**/*.test.ts'],
+          // Days under a virtual clock are seconds of work, and more of them on a busy machine.
+          testTimeout: 30_000,
         },
       },
       {

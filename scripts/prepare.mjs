@@ -21,7 +21,9 @@ import { find, isRoot, main, node, Refusal, root } from './workspace.mjs'
 /** Everything that `npm start`, `npm test` and `npm run bench` need. Throws a `Refusal` that says what to do. */
 export function prepare() {
   checkNode()
-  if (isRoot() && process.platform === 'linux') installTools()
+  checkSystem()
+  takeAwayPolicy()
+  if (isRoot()) installTools()
   else checkTools()
   installPackages()
 }
@@ -61,6 +63,14 @@ function checkNode() {
   throw new Refusal(`Node ${process.versions.node} is too old.\nNext: install Node ${leastNode} or newer.`)
 }
 
+/** Hosts are made of what Linux has; nobody has tried them anywhere else. */
+function checkSystem() {
+  if (process.platform === 'linux') return
+  throw new Refusal(
+    `Boxcar runs on Linux only, and this is ${process.platform}.\nNext: run the command on a Linux machine, also a virtual one.`,
+  )
+}
+
 /** As root on Debian: installs the missing tools, all at once. */
 function installTools() {
   const missing = tools.filter(tool => !tool.has())
@@ -89,17 +99,15 @@ function installTools() {
   }
 }
 
-/** Elsewhere, or not as root: says what to install. The tests that need root are skipped there. */
+/** Not as root: says what to install. */
 function checkTools() {
   const needed = tools.filter(tool => ['etcd-server', 'docker-cli', 'haproxy'].includes(tool.package))
   const missing = needed.filter(tool => !tool.has())
   if (missing.length === 0) return
   const names = missing.map(tool => tool.or ?? tool.package)
-  const next =
-    process.platform === 'darwin'
-      ? 'brew install etcd haproxy, and Docker Desktop, Colima or OrbStack'
-      : `as root: apt-get install ${names.join(' ')}, or run this command as root on Debian, which does it`
-  throw new Refusal(`Missing: ${names.join(', ')}.\nNext: ${next}.`)
+  throw new Refusal(
+    `Missing: ${names.join(', ')}.\nNext: as root: apt-get install ${names.join(' ')}, or run this command as root on Debian, which does it.`,
+  )
 }
 
 function apt(...args) {
@@ -119,21 +127,33 @@ function isOffered(name) {
   return /Candidate: (?!\(none\))/.test(listed.stdout ?? '')
 }
 
-const policy = '/usr/sbin/policy-rc.d'
+const policyFile = '/usr/sbin/policy-rc.d'
 const policyText =
   '#!/bin/sh\n# Put here by the preparation of Boxcar for the length of one installation.\nexit 101\n'
 
-/** Debian's packages start their services while they are installed, unless this file says that they may not. */
-function withoutServices(act) {
-  const foreign = existsSync(policy) && readFileSync(policy, 'utf8') !== policyText
-  if (foreign) return act()
-  writeFileSync(policy, policyText)
-  chmodSync(policy, 0o755)
+const ending = ['SIGINT', 'SIGTERM', 'SIGHUP']
+
+/**
+ * Debian's packages start their services while they are installed, unless this file says that they may not. A signal meanwhile
+ * ends apt, which hears it as well, and not this program before the file is gone: with it no service would ever start again.
+ */
+export function withoutServices(act, policy = policyFile) {
+  if (existsSync(policy)) return act()
+  const wait = () => undefined
+  for (const signal of ending) process.on(signal, wait)
   try {
+    writeFileSync(policy, policyText)
+    chmodSync(policy, 0o755)
     return act()
   } finally {
     rmSync(policy, { force: true })
+    for (const signal of ending) process.off(signal, wait)
   }
+}
+
+/** Ours only; of a run that was killed it may still be there. */
+export function takeAwayPolicy(policy = policyFile) {
+  if (isRoot() && existsSync(policy) && readFileSync(policy, 'utf8') === policyText) rmSync(policy)
 }
 
 /** What was installed for our own processes shall not run as a service after the next boot either. */
@@ -188,7 +208,7 @@ function installPackages() {
   writeFileSync(stamp, wanted)
 }
 
-/** Changes with the lockfile, a package's dependencies, or the version of Node that ran the installation. */
+/** Changes with the lockfile, a package's dependencies, and the kind of machine. */
 function fingerprint() {
   const hash = createHash('sha256').update(process.platform).update(process.arch)
   const packages = readdirSync(join(root, 'packages')).map(name => join('packages', name, 'package.json'))

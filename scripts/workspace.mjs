@@ -11,15 +11,14 @@ const programs = join(root, 'node_modules', '.bin')
 /** The workspace's own Node, 24 or newer, once the packages are there. */
 export const node = join(programs, 'node')
 
-/** An environment in which every `node` is the workspace's own. */
-export const environment = () => ({
-  ...process.env,
-  PATH: `${programs}${delimiter}${process.env.PATH ?? ''}`,
-})
+/** The PATH, and behind it root's programs: HAProxy is one on Debian, and a plain user's PATH lacks their folders. */
+const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin']
 
-/** Where a program is on the PATH, or where root's programs are; undefined when it is not there. */
+/** An environment in which every `node` is the workspace's own, and every program that `find` finds can be run. */
+export const environment = () => ({ ...process.env, PATH: [programs, ...folders].join(delimiter) })
+
+/** Where a program is; undefined when it is not there. */
 export function find(program) {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin']
   return folders.map(folder => join(folder, program)).find(path => existsSync(path))
 }
 

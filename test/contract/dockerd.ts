@@ -5,11 +5,11 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { copyFile, mkdir, mkdtemp, open, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { abandoned, namespaceOf, ownFolder, takeAway } from '../lab/own-folder.ts'
 
 const run = promisify(execFile)
 
@@ -36,13 +36,11 @@ export interface Dockerd {
   close(): Promise<void>
 }
 
-const prefix = 'boxcar-contract-'
-
 /** Starts the engine and the registry, and waits until both answer. */
 export async function startDockerd(): Promise<Dockerd> {
-  await sweep()
-  const dir = await mkdtemp(join(tmpdir(), `${prefix}${process.pid}-`))
-  const name = dir.slice(dir.lastIndexOf('/') + 1).replace(prefix, 'bxc-')
+  await takeAway(await abandoned())
+  const dir = await ownFolder('contract')
+  const name = namespaceOf(dir)
   const socket = join(dir, 'docker.sock')
   const dataRoot = join(dir, 'data')
   const registry = '127.0.0.1:5000'
@@ -173,23 +171,4 @@ export async function startDockerd(): Promise<Dockerd> {
     throw error
   }
   return self
-}
-
-/** Takes away what a run that was killed has left: the folder names the process that made it. */
-async function sweep(): Promise<void> {
-  for (const entry of await readdir(tmpdir())) {
-    const pid = entry.startsWith(prefix) ? Number.parseInt(entry.slice(prefix.length), 10) : Number.NaN
-    if (Number.isNaN(pid) || isAlive(pid)) continue
-    await run('ip', ['netns', 'del', entry.replace(prefix, 'bxc-')]).catch(() => undefined)
-    await rm(join(tmpdir(), entry), { recursive: true, force: true }).catch(() => undefined)
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
 }

@@ -15,6 +15,7 @@ import { type Behaviour, type MemoryImage, MemoryRegistry } from '@boxcar/agent/
 import { pauseProcess } from '@boxcar/cli/machine/process'
 import type { Clock, Instant, WallTime } from '@boxcar/core/model/clock'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { isRoot } from '../lab/as-root.ts'
 import { type Dockerd, startDockerd } from './dockerd.ts'
 
 /** One kind of engine, with what the suite needs besides. */
@@ -219,15 +220,17 @@ const benches: readonly [string, () => Promise<Bench>][] = [
   ['docker', dockerBench],
 ]
 
-describe.each(benches)('the engine: %s', (_, open) => {
+describe.each(benches)('the engine: %s', (name, open) => {
   let bench: Bench
   let engine: Engine
+  const canRun = name === 'memory' || isRoot
 
   beforeAll(async () => {
-    bench = await open()
+    if (canRun) bench = await open()
   })
   afterAll(() => bench?.close())
-  beforeEach(() => {
+  beforeEach(context => {
+    context.skip(!canRun, 'an engine of its own needs root')
     engine = bench.engine(owner)
   })
   afterEach(async () => {
@@ -847,7 +850,7 @@ describe.each(benches)('the engine: %s', (_, open) => {
   })
 })
 
-describe('a real engine besides', () => {
+describe.skipIf(!isRoot)('a real engine besides', () => {
   let bench: Awaited<ReturnType<typeof dockerBench>>
   let engine: Engine
 

@@ -9,9 +9,10 @@ import { type Machine, startMachine } from '@boxcar/cli/machine/machine'
 import { residue } from '@boxcar/cli/machine/residue'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { pushApp } from '../lab/app-image.ts'
+import { isRoot } from '../lab/as-root.ts'
 import { until } from '../lab/until.ts'
 
-describe.skipIf(process.getuid?.() !== 0)('a machine of two hosts', () => {
+describe.skipIf(!isRoot)('a machine of two hosts', () => {
   let machine: Machine
   let dir: string
 
@@ -131,7 +132,7 @@ describe.skipIf(process.getuid?.() !== 0)('a machine of two hosts', () => {
   })
 })
 
-describe.skipIf(process.getuid?.() !== 0)('a machine whose owner is killed', () => {
+describe.skipIf(!isRoot)('a machine whose owner is killed', () => {
   test('its processes die with it, and the next start takes the rest away', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'boxcar-machine-'))
     const name = `k${process.pid.toString(36)}`.slice(0, 8)

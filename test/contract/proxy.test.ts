@@ -64,7 +64,7 @@ describe('a switch between generations', () => {
 
   test('needs no reload, nor does a change of members', async () => {
     const { proxy, port } = await room()
-    const apps = await Promise.all(['a', 'b', 'c'].map(app))
+    const apps = await Promise.all(['a', 'b', 'c'].map(name => app(name)))
     const [a, b, c] = apps
     if (a === undefined || b === undefined || c === undefined) throw new Error('three apps')
     await applied(proxy, twoGenerations(port, [1000, 0], [a], []))
@@ -177,7 +177,7 @@ describe('a reload', () => {
 describe('a backend that dies', () => {
   test('fails no GET, and gets no POST twice', async () => {
     const { proxy, port } = await room()
-    const apps = await Promise.all(['a', 'b', 'c', 'd', 'e', 'f'].map(app))
+    const apps = await Promise.all(['a', 'b', 'c', 'd', 'e', 'f'].map(name => app(name)))
     await applied(proxy, twoGenerations(port, [1000, 0], apps, []))
     const load = startLoad({ port, clients: 1, perSecond: 200, method: n => (n % 10 === 9 ? 'POST' : 'GET') })
     await sleep(1000)

@@ -1,9 +1,8 @@
 /** The stores that the contract suite runs against, each with the faults that can be ordered. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pauseProcess } from '@boxcar/cli/machine/process'
 import { openEtcdStore } from '@boxcar/store/etcd/store'
@@ -11,6 +10,7 @@ import { MemoryEtcd } from '@boxcar/store/memory/memory-etcd'
 import type { MemoryStore } from '@boxcar/store/memory/memory-store'
 import type { Key, Store } from '@boxcar/store/store'
 import { systemClock } from '@boxcar/store/system'
+import { ownFolder } from '../lab/own-folder.ts'
 import { openTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
 /** One process's connection, and what may happen to it. */
@@ -81,7 +81,7 @@ export interface EtcdBench extends StoreBench {
 }
 
 export async function etcdBench(options: { readonly quotaBytes?: number } = {}): Promise<EtcdBench> {
-  const dir = await mkdtemp(join(tmpdir(), 'boxcar-store-'))
+  const dir = await ownFolder('store')
   const [clients, peers] = [await freePort(), await freePort()]
   const endpoint = `http://127.0.0.1:${clients}`
   let etcd = await start()
@@ -175,7 +175,7 @@ export interface EtcdTrio {
 }
 
 export async function etcdTrio(): Promise<EtcdTrio> {
-  const dir = await mkdtemp(join(tmpdir(), 'boxcar-store-'))
+  const dir = await ownFolder('store')
   const indices = [0, 1, 2]
   const ports = await Promise.all(indices.map(() => freePort()))
   const peerUrls = (await Promise.all(indices.map(() => freePort()))).map(port => `http://127.0.0.1:${port}`)
@@ -220,11 +220,12 @@ export async function etcdTrio(): Promise<EtcdTrio> {
   }
 }
 
-/** Starts a member and waits until it answers. */
+/** Starts a member, which dies with this process, and waits until it answers. */
 async function startMember(endpoint: string, args: readonly string[]): Promise<ChildProcess> {
   const member = spawn(
-    'etcd',
+    'setpriv',
     [
+      ...['--pdeathsig', 'KILL', '--', 'etcd'],
       ...args,
       ...['--log-level', 'error', '--logger', 'zap'],
       ...['--listen-client-urls', endpoint, '--advertise-client-urls', endpoint],

@@ -1,14 +1,18 @@
 /** `boxcar dev`, as a person uses it: the tour of the README, and nothing left after Ctrl-C. */
 
+import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { tryRun } from '@boxcar/cli/machine/command'
+import type { MachineHost } from '@boxcar/cli/machine/host'
 import { type Machine, startMachine } from '@boxcar/cli/machine/machine'
 import { type OwnedProcess, startProcess } from '@boxcar/cli/machine/process'
+import { allPids, commandLineOf } from '@boxcar/cli/machine/procfs'
 import { residue } from '@boxcar/cli/machine/residue'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect } from 'vitest'
+import { test } from '../lab/as-root.ts'
 import { now } from '../lab/load.ts'
 import { until } from '../lab/until.ts'
 import { figure } from '../lab/web.ts'
@@ -38,9 +42,13 @@ interface Running {
   readonly output: () => string
 }
 
-/** Starts it, and reads from what it prints where things are. */
-async function startDev(args: readonly string[], enter: readonly string[] = []): Promise<Running> {
-  const logFile = join(dir, 'dev.log')
+/** Starts it, and waits until it has said something. */
+async function startUntil(
+  said: string,
+  args: readonly string[],
+  enter: readonly string[],
+): Promise<() => string> {
+  const logFile = join(dir, `dev-${randomUUID()}.log`)
   const output = () => readFileSync(logFile, 'utf8')
   dev = await startProcess({
     name: 'boxcar dev',
@@ -52,9 +60,15 @@ async function startDev(args: readonly string[], enter: readonly string[] = []):
       if (dev?.end !== undefined) throw new Error(`it ended:\n${output()}`)
       return output()
     },
-    text => text.includes('Ctrl-C takes all of it away.'),
-    { timeoutMs: 120_000, everyMs: 100, what: 'the tour printed' },
+    text => text.includes(said),
+    { timeoutMs: 120_000, everyMs: 100, what: `"${said}" printed` },
   )
+  return output
+}
+
+/** Starts it, and reads from what it prints where things are. */
+async function startDev(args: readonly string[], enter: readonly string[] = []): Promise<Running> {
+  const output = await startUntil('Ctrl-C takes all of it away.', args, enter)
   const find = (pattern: RegExp): string => {
     const found = pattern.exec(output())?.[1]
     if (found === undefined) throw new Error(`${pattern} is not in:\n${output()}`)
@@ -99,10 +113,10 @@ async function tour(running: Running, enter: readonly string[] = []): Promise<vo
   expect(version(await curl(running.route, enter))).toBe(version(first))
 }
 
-/** Ctrl-C, as a terminal sends it. */
-async function interrupt(): Promise<void> {
+/** Ctrl-C as a terminal sends it, or what else ends it. */
+async function end(...signals: readonly NodeJS.Signals[]): Promise<void> {
   const ended = dev?.exited
-  if (dev !== undefined) process.kill(dev.pid, 'SIGINT')
+  for (const signal of signals) if (dev !== undefined) process.kill(dev.pid, signal)
   await ended
 }
 
@@ -113,18 +127,74 @@ test('as root: three hosts in namespaces, the tour, and nothing left after Ctrl-
   figure(`dev: up with its sample in ${((now() - began) / 1000).toFixed(1)} s`)
   await tour(running)
   const stopping = now()
-  await interrupt()
+  await end('SIGINT')
   figure(`dev: gone ${((now() - stopping) / 1000).toFixed(1)} s after Ctrl-C`)
+  expect(running.output()).toContain('Nothing is left.')
   expect(await residue()).toEqual([])
   expect(await folders()).toEqual(before)
 })
 
-test('with --engine: three logical hosts on one engine, the tour, and nothing left after Ctrl-C', async () => {
-  machine = await startMachine({ hosts: 1, dir: join(dir, 'machine') })
-  const [host] = machine.hosts
-  if (host === undefined) throw new Error('the machine has no host')
-  const running = await startDev(['--engine', host.dockerSocket], host.enter)
-  await tour(running, host.enter)
-  await interrupt()
-  expect((await host.docker(['ps', '-aq'])).trim()).toBe('')
+test('as root: nothing left after a Ctrl-C during the start', async () => {
+  const before = await folders()
+  const output = await startUntil('network', ['--hosts', '1'], [])
+  await end('SIGINT')
+  expect(output()).toContain('Taking everything away')
+  expect(output()).toContain('Nothing is left.')
+  expect(await residue()).toEqual([])
+  expect(await folders()).toEqual(before)
+})
+
+describe('with --engine', () => {
+  let host: MachineHost
+  let before: readonly string[]
+  beforeEach(async () => {
+    before = await folders()
+    machine = await startMachine({ hosts: 1, dir: join(dir, 'machine') })
+    const [only] = machine.hosts
+    if (only === undefined) throw new Error('the machine has no host')
+    host = only
+  })
+
+  const engine = () => ['--engine', host.dockerSocket]
+  const things = async () => ({
+    containers: (await host.docker(['ps', '--all', '--quiet'])).trim(),
+    images: (await host.docker(['image', 'ls', '--all', '--quiet'])).trim(),
+    processes: allPids()
+      .map(pid => commandLineOf(pid).join(' '))
+      .filter(line => line.includes('/boxcar-dev-')),
+    folders: (await folders()).filter(name => !before.includes(name)),
+  })
+  const nothing = { containers: '', images: '', processes: [], folders: [] }
+
+  test('three logical hosts on one engine, the tour, and nothing left after Ctrl-C', async () => {
+    const running = await startDev(engine(), host.enter)
+    await tour(running, host.enter)
+    await end('SIGINT')
+    expect(running.output()).toContain('Nothing is left.')
+    expect(await things()).toEqual(nothing)
+  })
+
+  test('what a killed run left is taken away by the next; a closed terminal leaves nothing', async () => {
+    await startDev(engine(), host.enter)
+    const [killed] = (await things()).folders
+    await end('SIGKILL')
+    const left = await things()
+    expect(left.containers).not.toBe('')
+    expect(left.processes.join('\n')).toContain('haproxy')
+    const output = await startUntil('A cluster is running.', [...engine(), '--no-sample'], host.enter)
+    expect(output()).toContain(
+      `took away what an earlier run had left behind in ${join(tmpdir(), killed ?? '?')}`,
+    )
+    expect(await things()).toMatchObject({ containers: '', images: '' })
+    // A shell that goes says so twice.
+    await end('SIGHUP', 'SIGHUP')
+    expect(await things()).toEqual(nothing)
+  })
+
+  test('nothing left after a Ctrl-C while the sample is built', async () => {
+    const output = await startUntil('an agent on each', engine(), host.enter)
+    await end('SIGINT')
+    expect(output()).toContain('Nothing is left.')
+    expect(await things()).toEqual(nothing)
+  })
 })

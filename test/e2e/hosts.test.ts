@@ -1,6 +1,7 @@
 /** Six replicas on three hosts: where they run, a container killed, a host cut off. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { test } from '../lab/as-root.ts'
 import { containersOn } from '../lab/containers.ts'
 import { type Lab, startLab } from '../lab/lab.ts'
 import { now } from '../lab/load.ts'

@@ -1,7 +1,8 @@
 /** The leader killed, and the leader paused: the next one writes, the old one never again, and no container notices. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { checkFencing } from '../checks/fencing.ts'
+import { test } from '../lab/as-root.ts'
 import { containersOn, starts } from '../lab/containers.ts'
 import { type History, recordHistory } from '../lab/history.ts'
 import { type Lab, startLab } from '../lab/lab.ts'

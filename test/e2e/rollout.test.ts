@@ -1,7 +1,8 @@
 /** Version 1 → 2 → undo → 2 under load, and three versions that never make it. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServiceView } from '@boxcar/api/views'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { test } from '../lab/as-root.ts'
 import { type History, lastAcknowledged, recordHistory, routesWritten } from '../lab/history.ts'
 import { type Lab, startLab } from '../lab/lab.ts'
 import { now } from '../lab/load.ts'

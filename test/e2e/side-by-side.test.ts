@@ -1,5 +1,6 @@
 /** Two clusters on one etcd and one set of engines, and a service deleted and created again under its name. */
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { test } from '../lab/as-root.ts'
 import type { LabCluster } from '../lab/cluster.ts'
 import { containersOn } from '../lab/containers.ts'
 import { type Lab, startLab } from '../lab/lab.ts'

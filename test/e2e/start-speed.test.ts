@@ -1,6 +1,7 @@
 /** Thirty replicas, beside what the engines alone need for thirty containers on the same hosts in the same run. */
 import { pushBusybox } from '@boxcar/cli/machine/images'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { test } from '../lab/as-root.ts'
 import { type Lab, startLab } from '../lab/lab.ts'
 import { now } from '../lab/load.ts'
 import { until } from '../lab/until.ts'

@@ -1,6 +1,7 @@
 /** The store is away for a minute: work goes on. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { test } from '../lab/as-root.ts'
 import { containersOn, starts } from '../lab/containers.ts'
 import { type Lab, startLab } from '../lab/lab.ts'
 import { now } from '../lab/load.ts'

@@ -58,6 +58,15 @@ describe('where it listens', () => {
 })
 
 describe('the token', () => {
+  test('is the first line of its file that is no comment, as it is for the client', async () => {
+    const commented = join(folder, 'commented')
+    await writeFile(commented, `# ours\n\n${token}\n`)
+    const api = await start({ tokenFile: commented })
+    await expect(createClient({ server: api.url, token }).version()).resolves.toBeDefined()
+    await expect(createClient({ server: api.url, token }).hosts()).resolves.toEqual([])
+    await expect(createClient({ server: api.url, token: `# ours` }).hosts()).rejects.toThrow(ApiProblem)
+  })
+
   test('is asked for everywhere but where nothing is told', async () => {
     const { url } = await start({ tokenFile })
     const status = async (path: string, authorization?: string) =>

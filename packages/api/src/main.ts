@@ -1,8 +1,9 @@
 /** The API as a listening server. The process that runs it gives it everything; this file only opens the port. */
 import { readFile } from 'node:fs/promises'
-import { isIP } from 'node:net'
 import { buildApp } from './app.ts'
 import type { ApiDeps } from './deps.ts'
+import { hostPort, isLoopback, type ListenAddress, parseListen, whyNoListen } from './listen.ts'
+import { tokenIn } from './token-file.ts'
 
 export interface ListenOptions {
   /** `host:port`; port 0 takes a free one. Left out: `127.0.0.1:7070`. */
@@ -48,14 +49,14 @@ export async function startApi(
     await app.listen({ host, port, listenTextResolver: () => '' })
   } catch (error) {
     await app.close()
-    throw new CannotListen(reasonOf(error, listen), { cause: error })
+    throw new CannotListen(whyNoListen(error, { host, port }), { cause: error })
   }
   const bound = app.server.address()
   const boundPort = typeof bound === 'object' && bound !== null ? bound.port : port
   return {
     host,
     port: boundPort,
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${boundPort}`,
+    url: `http://${hostPort({ host, port: boundPort })}`,
     close: async () => {
       stop.abort()
       await app.close()
@@ -65,40 +66,26 @@ export async function startApi(
 
 const maxConnections = 4096
 
-function addressOf(listen: string): { readonly host: string; readonly port: number } {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s]+)):(\d{1,5})$/.exec(listen)
-  const host = match?.[1] ?? match?.[2]
-  const port = Number(match?.[3])
-  if (host === undefined || port > 65_535)
-    throw new CannotListen(
-      `'${listen}' is not an address to listen on; write host:port, such as ${defaultListen}`,
-    )
-  return { host, port }
+function addressOf(listen: string): ListenAddress {
+  const address = parseListen(listen)
+  if (address !== undefined) return address
+  throw new CannotListen(
+    `'${listen}' is not an address to listen on; write host:port, such as ${defaultListen}`,
+  )
 }
-
-const isLoopback = (host: string) =>
-  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 
 const leastToken = 16
 
 async function tokenFrom(path: string): Promise<string> {
-  let text: string
+  let token: string
   try {
-    text = (await readFile(path, 'utf8')).trim()
+    token = tokenIn(await readFile(path, 'utf8')) ?? ''
   } catch (error) {
     throw new CannotListen(`the token file ${path} cannot be read`, { cause: error })
   }
-  if (text.length < leastToken || !/^[\x21-\x7e]+$/.test(text))
+  if (token.length < leastToken || !/^[\x21-\x7e]+$/.test(token))
     throw new CannotListen(
       `the token file ${path} must hold one line of at least ${leastToken} visible characters; make one: openssl rand -hex 32`,
     )
-  return text
-}
-
-function reasonOf(error: unknown, listen: string): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  if (code === 'EADDRINUSE') return `${listen} is taken by another process; choose another with --listen`
-  if (code === 'EACCES') return `this user may not listen on ${listen}`
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') return `this machine has no address ${listen}`
-  return `cannot listen on ${listen}: ${error instanceof Error ? error.message : String(error)}`
+  return token
 }

@@ -192,7 +192,9 @@ export class Picture {
     const { now } = record
     const accepted = record.asked !== asked && now.phase !== 'draining'
     const sameAs = record.same[String(asked)]
-    const rejection = lastRejection(record, asked)
+    // After an undo that failed: of the generation that it led to, which is not the one asked for.
+    const givenUp = now.phase === 'reverted' && !accepted ? now.rejected : undefined
+    const rejection = lastRejection(record, givenUp ?? asked)
     const waits = now.phase === 'resolving' || now.phase === 'warming'
     const route = this.#mirror.of(routes).get(name)?.value
     const outcome = outcomeOf(record, asked)
@@ -204,7 +206,7 @@ export class Picture {
       asked,
       ...namedIn(record),
       ...(sameAs === undefined ? {} : { sameAs }),
-      ...(rejection === undefined || outcome !== 'rejected' ? {} : { rejection }),
+      ...(rejection !== undefined && (outcome === 'rejected' || givenUp !== undefined) ? { rejection } : {}),
       shares: (route?.uid === uid ? route.backings : [])
         .filter(b => b.share > 0)
         .map(b => ({ generation: b.generation, percent: b.share / 10 })),

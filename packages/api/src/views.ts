@@ -89,7 +89,7 @@ export const rolloutView = z
     warm: generation.optional(),
     /** The asked generation turned out to be the same container as this one. */
     sameAs: generation.optional(),
-    /** Why the asked generation was given up, with what was seen. */
+    /** Why the asked generation was given up, or the one that an undo led to, with what was seen. */
     rejection: z
       .object({
         generation,

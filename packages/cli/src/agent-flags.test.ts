@@ -1,8 +1,9 @@
+import { hostPort } from '@boxcar/api/listen'
 import { expect, test } from 'vitest'
 import { agentFlags } from './agent-flags.ts'
 import { isOlder, oldEtcdWarning } from './etcd.ts'
 import { Trouble } from './exit.ts'
-import { hostPort, listenAddress } from './listen.ts'
+import { listenAddress } from './listen.ts'
 
 test('what is said, and what is not', () => {
   expect(

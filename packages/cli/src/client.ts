@@ -9,6 +9,7 @@ import {
   type InstanceRef,
   type ServiceRef,
 } from '@boxcar/api/client'
+import { tokenIn } from '@boxcar/api/token-file'
 import { parseInstanceId, parseServiceName, serviceParts } from '@boxcar/core/model/ids'
 import type { CommandContext } from './command.ts'
 import { type ExitStatus, exitStatus, Trouble, type TroubleText } from './exit.ts'
@@ -44,10 +45,7 @@ function readToken(file: string): string {
       next: 'boxcar help settings',
     })
   }
-  const token = text
-    .split('\n')
-    .map(line => line.trim())
-    .find(line => line !== '' && !line.startsWith('#'))
+  const token = tokenIn(text)
   if (token !== undefined) return token
   throw new Trouble({
     status: exitStatus.usage,

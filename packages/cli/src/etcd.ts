@@ -52,6 +52,15 @@ function readPem(flag: string, file: string): Buffer {
 /** One clear sentence where no member answers: at the start that is a mistake of setting up more often than an outage. */
 export async function needEtcd(store: Store): Promise<StoreStatus> {
   const status = await store.status()
+  const apart = strangers(status)
+  if (apart !== undefined) {
+    throw new Trouble({
+      status: exitStatus.failure,
+      what: 'the etcd endpoints do not belong together',
+      why: apart,
+      next: 'see docs/three-machines.md, part 2: stop etcd, clear its data folder, configure, start',
+    })
+  }
   if (status.members.some(it => it.reachable)) return status
   throw new Trouble({
     status: exitStatus.unreachable,
@@ -59,6 +68,16 @@ export async function needEtcd(store: Store): Promise<StoreStatus> {
     why: `none of ${status.endpoints.join(', ')} answers`,
     next: 'start etcd, or name it with --etcd or BOXCAR_ETCD; boxcar doctor says more',
   })
+}
+
+/** Endpoints that are no members of one cluster, in a sentence: each would take writes that the others never hear of. */
+export function strangers({ members }: StoreStatus): string | undefined {
+  const clusters = new Set(members.flatMap(it => it.cluster ?? []))
+  if (clusters.size <= 1) return undefined
+  return `${members
+    .filter(it => it.cluster !== undefined)
+    .map(it => `${it.endpoint} belongs to cluster ${it.cluster}${it.leader ? ' and leads it' : ''}`)
+    .join(', ')}: each takes writes that the others never hear of`
 }
 
 /** Members older than what is recommended, in a sentence; nothing where all are new enough or silent. */

@@ -1,17 +1,11 @@
+import { createServer } from 'node:net'
+import { type ListenAddress, parseListen, whyNoListen } from '@boxcar/api/listen'
 import { exitStatus, Trouble } from './exit.ts'
 
-export interface ListenAddress {
-  readonly host: string
-  readonly port: number
-}
-
-/** `127.0.0.1:7070`, `[::1]:7070`, `localhost:7070`, `:7070` for all addresses. */
+/** Throws Trouble (usage) where the text is no address to listen on. */
 export function listenAddress(text: string): ListenAddress {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text)
-  const host = match?.[1] ?? match?.[2]
-  const port = Number(match?.[3])
-  if (match !== null && host !== undefined && port <= 65_535)
-    return { host: host === '' ? '0.0.0.0' : host, port }
+  const address = parseListen(text)
+  if (address !== undefined) return address
   throw new Trouble({
     status: exitStatus.usage,
     what: `${text} is not an address to listen on`,
@@ -20,6 +14,11 @@ export function listenAddress(text: string): ListenAddress {
   })
 }
 
-/** As a URL has it. */
-export const hostPort = ({ host, port }: ListenAddress): string =>
-  `${host.includes(':') ? `[${host}]` : host}:${port}`
+/** Why nobody can listen there now; nothing where one can. */
+export function whyTaken(address: ListenAddress): Promise<string | undefined> {
+  return new Promise(resolve => {
+    const server = createServer()
+    server.once('error', error => resolve(whyNoListen(error, address)))
+    server.listen({ ...address, exclusive: true }, () => server.close(() => resolve(undefined)))
+  })
+}

@@ -5,11 +5,13 @@
 import { Command, CommanderError } from 'commander'
 import type { Perform } from './invocation.ts'
 import { addLook } from './syntax/look.ts'
+import { addNotYet } from './syntax/not-yet.ts'
 import { addOperate } from './syntax/operate.ts'
 import { addProcesses } from './syntax/processes.ts'
 import { addRollout } from './syntax/rollout.ts'
 import { addShip } from './syntax/ship.ts'
 import { addTopics } from './syntax/topics.ts'
+import { programVersion } from './version.ts'
 
 export interface ProgramOutput {
   readonly out: (text: string) => void
@@ -25,14 +27,15 @@ export function buildProgram(perform: Perform, output: ProgramOutput): Command {
     )
     .usage('<command> [options]')
     .helpOption('-h, --help', 'show help')
+    .version(`boxcar ${programVersion()}`, '--version', 'show the version of this program')
     .helpCommand('help [command]', 'show help for a command or a topic')
     .addHelpText(
       'after',
       `
 Start here:
-  $ boxcar dev                          a whole cluster on this machine
-  $ boxcar deploy -f examples/hello.yaml
-  $ boxcar status
+  $ boxcar dev                          a whole cluster on this machine, with a sample service
+  $ boxcar status                       from another terminal
+  $ boxcar scale hello=6
 
 Topics:
   $ boxcar help settings                flags, environment and the settings file
@@ -48,7 +51,8 @@ Topics:
         .map(String)
       await perform({ command, args, flags: this.opts() })
     }
-  for (const add of [addShip, addRollout, addLook, addOperate, addProcesses, addTopics]) add(program, say)
+  for (const add of [addShip, addRollout, addLook, addOperate, addProcesses, addTopics, addNotYet])
+    add(program, say)
   prepare(program, output)
   return program
 }

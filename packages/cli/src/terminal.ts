@@ -57,6 +57,8 @@ export function systemTerminal(): Terminal {
     },
     confirm: async question => {
       const lines = createInterface({ input: process.stdin, output: process.stderr })
+      // While it asks, it reads Ctrl-C as a key, and the terminal sends no signal.
+      lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
       try {
         const answer = await lines.question(`${question} [y/N] `, { signal: interrupted.signal })
         return /^y(es)?$/i.test(answer.trim())

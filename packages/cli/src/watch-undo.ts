@@ -1,14 +1,22 @@
 import type { Api, ServiceRef } from '@boxcar/api/client'
-import type { RolloutView } from '@boxcar/api/views'
+import type { ActedView, RolloutView } from '@boxcar/api/views'
 import { elapsed } from '@boxcar/core/model/clock'
 import { awayReason } from './client.ts'
 import { exitStatus, Trouble } from './exit.ts'
+import { rejectionLines } from './render/evidence.ts'
 import { seconds } from './render/words.ts'
 import type { Terminal } from './terminal.ts'
 
-export interface UndoWatch {
-  /** The generation that is left. */
-  readonly left: number | undefined
+/** What was asked for, and how things were before. */
+export interface UndoAsk {
+  readonly before: RolloutView
+  /** `asked`: what is seen may still be how it was before. */
+  readonly acted: ActedView['outcome']
+  /** The generation to go back to; left out: the one before. */
+  readonly to: number | undefined
+}
+
+export interface UndoWatch extends UndoAsk {
   readonly timeoutMs?: number
   readonly again: string
   readonly onChange: (words: string) => void
@@ -16,7 +24,10 @@ export interface UndoWatch {
 
 const everyMs = 150
 
-/** Waits until another generation than the one left answers and nothing moves any more. */
+/**
+ * Waits until the generation gone back to answers and nothing moves any more. Throws Trouble for any other end, its status
+ * included.
+ */
 export async function watchUndone(
   api: Api,
   ref: ServiceRef,
@@ -33,9 +44,9 @@ export async function watchUndone(
     try {
       const rollout = await api.rollout(ref)
       tell(`${rollout.service}: ${rollout.phase}: ${rollout.words}`)
-      // An undo of a rollout that was under way is an abort: the stable generation, if there is one, never stopped answering.
-      if (rollout.phase === 'reverted') return rollout
-      if (rollout.phase === 'settled' && rollout.live !== options.left) return rollout
+      const stands = undoStanding(rollout, options)
+      if (stands === 'undone') return rollout
+      if (stands !== 'under-way') throw new Trouble(failedText(rollout, stands))
     } catch (error) {
       const why = awayReason(error)
       if (why === undefined) throw error
@@ -59,4 +70,40 @@ export async function watchUndone(
       })
     }
   }
+}
+
+/** Where an undo is: `reverted` where its generation did not get ready, `elsewhere` where another one came to answer. */
+export function undoStanding(
+  rollout: RolloutView,
+  { before, acted, to }: UndoAsk,
+): 'under-way' | 'undone' | 'reverted' | 'elsewhere' {
+  const isAsBefore =
+    rollout.phase === before.phase && rollout.since === before.since && rollout.asked === before.asked
+  if (acted === 'asked' && isAsBefore) return 'under-way'
+  if (rollout.phase === 'reverted') {
+    // Of a rollout that is under way an undo is an abort: the stable generation, if there is one, never stopped answering.
+    const wasMoving = ['accepted', 'resolving', 'warming'].includes(before.phase)
+    return wasMoving && (to === undefined || to === before.live) ? 'undone' : 'reverted'
+  }
+  if (rollout.phase !== 'settled') return 'under-way'
+  const isThere = to === undefined ? rollout.live !== (before.next ?? before.live) : rollout.live === to
+  return isThere ? 'undone' : 'elsewhere'
+}
+
+function failedText({ service, live, rejection }: RolloutView, how: 'reverted' | 'elsewhere') {
+  const answers = live === undefined ? 'no generation answers' : `generation ${live} answers users`
+  return how === 'elsewhere'
+    ? {
+        status: exitStatus.conflict,
+        what: `${service} was not undone: ${answers}`,
+        why: 'another change came in between, or both generations are the same container',
+        next: `boxcar rollout history ${service}`,
+      }
+    : {
+        status: exitStatus.reverted,
+        what: `the undo of ${service} was given up; ${answers}`,
+        why:
+          rejection === undefined ? 'its generation did not get ready' : rejectionLines(rejection).join('\n'),
+        next: `boxcar why ${service}, or go back to another generation: boxcar rollout history ${service}`,
+      }
 }

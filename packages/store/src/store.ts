@@ -128,6 +128,8 @@ export interface StoreStatus {
     readonly reachable: boolean
     readonly leader: boolean
     readonly dbBytes: number
+    /** The id of the etcd cluster that it belongs to; left out while it does not answer. All members have the same. */
+    readonly cluster?: string
   }[]
 }
 

@@ -3,12 +3,14 @@ import { agentFlags, ownAddress } from '../agent-flags.ts'
 import type { RunCommand } from '../command.ts'
 import { openStore } from '../etcd.ts'
 import { exitStatus, Trouble } from '../exit.ts'
+import { needLinux } from '../linux.ts'
 import { processLog } from '../process-log.ts'
 import { loadSettings } from '../settings.ts'
 import { programVersion } from '../version.ts'
 
 /** The agent of this host, until it is told to stop. Its containers and its proxy stay. */
 export const agent: RunCommand = async ({ terminal, invocation }) => {
+  needLinux('boxcar agent')
   const flags = agentFlags(invocation.flags)
   const settings = loadSettings({ flags: invocation.flags, env: terminal.env })
   const log = processLog(settings, 'agent').child({ host: flags.hostId })

@@ -1,4 +1,5 @@
 import type { RunCommand } from '../command.ts'
+import { notYetCommands } from '../syntax/not-yet.ts'
 
 /** Which file does a command; it is loaded only when it is asked for, so that a quick look stays quick. */
 export const catalogue: Readonly<Record<string, () => Promise<RunCommand>>> = {
@@ -20,9 +21,9 @@ export const catalogue: Readonly<Record<string, () => Promise<RunCommand>>> = {
   rm: async () => (await import('./rm.ts')).rm,
   'rollout abort': async () => (await import('./rollout.ts')).abort,
   'rollout history': async () => (await import('./rollout.ts')).history,
-  'rollout pause': async () => (await import('./rollout.ts')).notYet,
-  'rollout promote': async () => (await import('./rollout.ts')).notYet,
-  'rollout resume': async () => (await import('./rollout.ts')).notYet,
+  'rollout pause': async () => (await import('./not-yet.ts')).notYetInRollout,
+  'rollout promote': async () => (await import('./not-yet.ts')).notYetInRollout,
+  'rollout resume': async () => (await import('./not-yet.ts')).notYetInRollout,
   'rollout status': async () => (await import('./rollout.ts')).status,
   'rollout watch': async () => (await import('./rollout.ts')).watch,
   scale: async () => (await import('./scale.ts')).scale,
@@ -32,5 +33,8 @@ export const catalogue: Readonly<Record<string, () => Promise<RunCommand>>> = {
   'topic settings': async () => (await import('./topic.ts')).topic,
   undo: async () => (await import('./undo.ts')).undo,
   version: async () => (await import('./version.ts')).version,
+  ...Object.fromEntries(
+    notYetCommands.map(name => [name, async () => (await import('./not-yet.ts')).notYet]),
+  ),
   why: async () => (await import('./why.ts')).why,
 }

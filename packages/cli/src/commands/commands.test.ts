@@ -1,6 +1,6 @@
 /** The commands against a real API over the store in memory; what the leader and the hosts write is written by the test. */
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,9 +9,10 @@ import { serviceView } from '@boxcar/api/views'
 import type { GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import type { InstanceState } from '@boxcar/core/model/report'
 import type { Phase } from '@boxcar/core/model/rollout'
-import { put } from '@boxcar/store/collection'
-import { events, generations, pendings, placements, reports, specs } from '@boxcar/store/keys'
+import { put, remove } from '@boxcar/store/collection'
+import { events, generations, intents, pendings, placements, reports, specs } from '@boxcar/store/keys'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { z } from 'zod'
 import { run } from '../run.ts'
 import { type TestTerminal, testTerminal } from '../test-terminal.ts'
@@ -176,6 +177,44 @@ describe('looking', () => {
     expect((await boxcar(['describe', 'instance', 'web/1/0'])).out).toContain('exited with status 1')
   })
 
+  test('-p is heard by what shows all projects otherwise', async () => {
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    await boxcar(['deploy', '-f', file, '--yes', '--detach', '-p', 'shop'])
+    expect((await boxcar(['get', 'rollouts', '-o', 'name'])).out).toBe('default/web\nshop/web\n')
+    expect((await boxcar(['get', 'rollouts', '-o', 'name', '-p', 'shop'])).out).toBe('shop/web\n')
+    const status = await boxcar(['status', '-p', 'shop'])
+    expect(status.out).toContain('shop/web')
+    expect(status.out).not.toContain('default/web')
+  })
+
+  test('every command that shows data prints it as it was told', async () => {
+    const version = await boxcar(['version', '-o', 'json'])
+    expect(JSON.parse(version.out)).toMatchObject({ program: { version: expect.any(String) }, server: {} })
+    const fields = z
+      .array(z.object({ path: z.string() }))
+      .parse(parse((await boxcar(['explain', 'stop', '-o', 'yaml'])).out))
+    expect(fields.map(it => it.path)).toContain('stop.grace')
+    const argv = ['doctor', '--etcd', '127.0.0.1:1', '--docker', 'unix:///nowhere', '-o']
+    expect(parse((await boxcar([...argv, 'yaml'])).out)).toContainEqual(
+      expect.objectContaining({ check: 'etcd', result: 'fail' }),
+    )
+    expect((await boxcar([...argv, 'name'])).out).toMatch(/^docker$/m)
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    expect(parse((await boxcar(['events', '-o', 'yaml'])).out)).toContainEqual(
+      expect.objectContaining({ service: 'default/web' }),
+    )
+  })
+
+  test('--version, and the words for a kind that get and describe share', async () => {
+    expect((await boxcar(['--version'])).out).toMatch(/^boxcar \d+\.\d+\.\d+\n$/)
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    for (const kind of ['service', 'services', 'svc']) {
+      expect((await boxcar(['describe', kind, 'web', '-o', 'name'])).out).toBe('default/web\n')
+      expect((await boxcar(['get', kind, 'web', '-o', 'name'])).out).toBe('default/web\n')
+    }
+    expect((await boxcar(['describe', 'routes', 'web'])).err).toContain('service, instance, host')
+  })
+
   test('events are told, newest last', async () => {
     await boxcar(['deploy', '-f', file, '--yes', '--detach'])
     const { out, status } = await boxcar(['events', 'web', '-o', 'jsonl'])
@@ -275,6 +314,66 @@ describe('deploy', () => {
     expect(ran.status).toBe(130)
     expect(ran.err).toContain('work on the cluster goes on')
     expect(ran.err).toContain('Next: boxcar rollout watch default/web')
+  })
+
+  test('Ctrl-C while the server plans: status 130, and nothing is changed', async () => {
+    const terminal = terminalFor()
+    const front = await behind(({ path }) => {
+      if (path.startsWith('/v1/plans')) terminal.interrupt()
+      return 'answered'
+    })
+    try {
+      const env = { ...terminal.env, BOXCAR_SERVER: front.url }
+      const ran = await boxcar(['deploy', '-f', file, '--yes'], { ...terminal, env })
+      expect(ran.status, ran.err).toBe(130)
+      expect(ran.err).toContain('Why: nothing was changed')
+      expect(await server.store.get(specs, web)).toBeUndefined()
+    } finally {
+      await front.close()
+    }
+  })
+
+  test('Ctrl-C between two services: status 130, and those accepted are named', async () => {
+    writeFileSync(file, 'name: web\nimage: web:1\n---\nname: other\nimage: web:1\n')
+    const terminal = terminalFor()
+    const front = await behind(({ method }) => {
+      if (method === 'PUT') terminal.interrupt()
+      return 'answered'
+    })
+    try {
+      const env = { ...terminal.env, BOXCAR_SERVER: front.url }
+      const ran = await boxcar(['deploy', '-f', file, '--yes'], { ...terminal, env })
+      expect(ran.status, ran.err).toBe(130)
+      expect(ran.err).toContain('Accepted before that: default/web generation 1')
+      expect((await server.store.list(specs)).entries).toHaveLength(1)
+    } finally {
+      await front.close()
+    }
+  })
+
+  test.each([
+    ['deploy', ['deploy', '-f', 'FILE']],
+    ['rm', ['rm', 'web']],
+    ['rollout abort', ['rollout', 'abort', 'web']],
+  ])('Ctrl-C at the question of %s: status 130, and nothing is changed', async (_name, argv) => {
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    const before = (await server.store.get(specs, web))?.value
+    const terminal = terminalFor({ answer: 'no' })
+    const asked: TestTerminal = {
+      ...terminal,
+      confirm: async () => {
+        terminal.interrupt()
+        return false
+      },
+    }
+    const other = spec('image: web:2')
+    const ran = await boxcar(
+      argv.map(word => (word === 'FILE' ? other : word)),
+      asked,
+    )
+    expect(ran.status, ran.err).toBe(130)
+    expect(ran.err).toContain('nothing was changed')
+    expect((await server.store.get(specs, web))?.value).toEqual(before)
   })
 
   test('an address that another service has: status 5, naming the other', async () => {
@@ -422,6 +521,45 @@ describe('rollout status', () => {
   })
 })
 
+describe('undo', () => {
+  /** Acts on the undo as the leader would. */
+  async function leaderActs(now: Phase): Promise<void> {
+    await expect.poll(async () => (await server.store.list(intents)).entries.length).toBe(1)
+    const { entries } = await server.store.list(intents)
+    await server.roll(web, now)
+    await server.write(...entries.map(entry => remove(intents, entry.id)))
+  }
+
+  const twoGenerations = async () => {
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    await boxcar(['deploy', '-f', spec('image: web:2'), '--yes', '--detach'])
+    await server.roll(web, { phase: 'settled', live: g(2) }, { asked: g(2), since: 1 })
+  }
+
+  test('to a generation that never gets ready: status 4, with the evidence', async () => {
+    await twoGenerations()
+    const ending = boxcar(['undo', 'web', '--to', '1'])
+    await leaderActs({ phase: 'warming', stable: g(2), next: g(1) })
+    const evidence = [{ what: 'it exited', exitCode: 3, lastLog: ['boom'] }]
+    const rejections = [{ generation: g(1), because: 'not-ready-by-deadline' as const, evidence, at: 0 }]
+    await server.roll(web, { phase: 'reverted', stable: g(2), rejected: g(1) }, { rejections, since: 2 })
+    const ran = await ending
+    expect(ran.status, ran.err).toBe(4)
+    expect(ran.err).toContain('Error: the undo of default/web was given up; generation 2 answers users')
+    expect(ran.err).toContain('Why: generation 1 was not ready by its deadline')
+    expect(ran.err).toContain('| boom')
+  })
+
+  test('to the warm generation: status 0', async () => {
+    await twoGenerations()
+    const ending = boxcar(['undo', 'web'])
+    await leaderActs({ phase: 'draining', live: g(1), old: g(2), undo: true })
+    await server.roll(web, { phase: 'settled', live: g(1), warm: g(2) })
+    const ran = await ending
+    expect(ran.status, ran.err).toBe(0)
+  })
+})
+
 describe('plan', () => {
   test('shows each difference; status 8 with --exit-code when there are any', async () => {
     await boxcar(['deploy', '-f', file, '--yes', '--detach'])
@@ -464,12 +602,28 @@ describe('changing', () => {
     expect(ran.err).toMatch(/^Error: .*\n {2}Why: .*nobody.*\n Next: /)
   })
 
-  test('rollout steps that are not built yet are refused', async () => {
-    const ran = await boxcar(['rollout', 'pause', 'web'])
-    expect(ran).toMatchObject({
-      status: 1,
-      err: expect.stringContaining('boxcar rollout pause is not supported yet'),
-    })
+  test.each([
+    ['rollout', 'pause', 'web'],
+    ['restart', 'web'],
+    ['exec', 'web/1/0', '--', 'sh', '-c', 'ls'],
+    ['apply', 'some-plan'],
+    ['host', 'rm', 'h1'],
+    ['token', 'create', '--name', 'ci'],
+  ])('what is not built yet is refused by name: boxcar %s %s', async (...argv) => {
+    const ran = await boxcar(argv)
+    expect(ran.status).toBe(1)
+    expect(ran.err).toMatch(/^Error: boxcar .* is not supported yet$/m)
+  })
+
+  test('a flag that is not built yet is refused, and nothing is changed', async () => {
+    const ran = await boxcar(['deploy', '-f', spec('image: web:2'), '--yes', '--prune'])
+    expect(ran.status).toBe(1)
+    expect(ran.err).toContain('boxcar deploy --prune is not supported yet')
+    expect((await server.store.get(specs, web))?.value.generation).toBe(1)
+  })
+
+  test('help names none of what is not built yet', async () => {
+    expect((await boxcar(['--help'])).out).not.toMatch(/^ +(restart|exec|apply) /m)
   })
 })
 
@@ -519,6 +673,31 @@ describe('who may ask, and whom', () => {
     expect(ran.err).toMatch(
       /^Error: the Boxcar server at http:\/\/127\.0\.0\.1:1 cannot be reached\n {2}Why: /,
     )
+  })
+})
+
+describe.skipIf(process.platform !== 'linux')('dev', () => {
+  test('listens on loopback only, since everybody is let in', async () => {
+    const ran = await boxcar(['dev', '--listen', '0.0.0.0:7070'])
+    expect(ran.status).toBe(2)
+    expect(ran.err).toContain('it can be reached from other machines')
+  })
+
+  test('says at once that an address is taken', async () => {
+    const ran = await boxcar(['dev', '--listen', new URL(url).host])
+    expect(ran.status).toBe(2)
+    expect(ran.err).toContain('is taken by another process')
+    expect(ran.err).toContain('Next: leave --listen out')
+  })
+
+  test('an engine that does not answer: one sentence, a next step, and nothing left', async () => {
+    const folders = () => readdirSync(tmpdir()).filter(name => name.startsWith('boxcar-dev-'))
+    const before = folders()
+    const ran = await boxcar(['dev', '--engine', 'unix:///nowhere/docker.sock'])
+    expect(ran.status).toBe(1)
+    expect(ran.err).toMatch(/^Error: .*\n {2}Why: .*\n(?: {7}.*\n)* Next: /m)
+    expect(ran.err).not.toContain('please report this')
+    expect(folders()).toEqual(before)
   })
 })
 

@@ -3,7 +3,8 @@ import type { Api } from '@boxcar/api/client'
 import type { PlanView, RouteView, SavedView, ServiceView } from '@boxcar/api/views'
 import { awayReason, connect } from '../client.ts'
 import type { CommandContext, RunCommand } from '../command.ts'
-import { type ExitStatus, exitStatus, Trouble } from '../exit.ts'
+import { type ExitStatus, exitStatus } from '../exit.ts'
+import { isWanted, stopIfInterrupted } from '../question.ts'
 import { harmless, paint } from '../render/paint.ts'
 import { planLines } from '../render/plan.ts'
 import { formatOf, printLines } from '../render/print.ts'
@@ -11,10 +12,13 @@ import { readSpecs, type SpecFile } from '../spec-files.ts'
 import type { Terminal } from '../terminal.ts'
 import { watchUntilReady } from '../watch.ts'
 import { millisecondsFlag, textsFlag } from './flags.ts'
+import { notYetTrouble } from './not-yet.ts'
 
 /** Hands services to the cluster: plan, ask, apply, watch. */
 export const deploy: RunCommand = async context => {
   const { terminal, invocation } = context
+  if (invocation.flags['prune'] === true)
+    throw notYetTrouble('boxcar deploy --prune', 'boxcar rm SERVICE takes a service away')
   const specs = await readSpecs(textsFlag(invocation, 'file'), {
     images: textsFlag(invocation, 'image'),
     readInput: terminal.readInput,
@@ -25,10 +29,10 @@ export const deploy: RunCommand = async context => {
     specs.map(it => it.text),
   )
   terminal.err.write(`${planLines(plan, paint(terminal.err.color)).join('\n')}\n`)
-  if (!(await isWanted(context, plan))) {
-    terminal.err.write('Nothing was changed.\n')
+  stopIfInterrupted(terminal)
+  const changes = plan.services.some(it => it.change !== 'unchanged')
+  if (changes && !(await isWanted(context, 'Apply this plan?', 'whether to apply this plan')))
     return exitStatus.failure
-  }
   const saved = await putAll(context, api, { project: settings.project, specs, plan, actor })
   const goals = saved.map(it => ({
     ref: { project: it.service.project, name: it.service.name },
@@ -50,18 +54,6 @@ export const deploy: RunCommand = async context => {
   return report(context, api, services)
 }
 
-/** A person confirms, unless nothing changes or `--yes` was said. Without a terminal, `--yes` must be said. */
-async function isWanted({ terminal, invocation }: CommandContext, plan: PlanView): Promise<boolean> {
-  if (invocation.flags['yes'] === true || plan.services.every(it => it.change === 'unchanged')) return true
-  if (terminal.canAsk) return terminal.confirm('Apply this plan?')
-  throw new Trouble({
-    status: exitStatus.usage,
-    what: 'nobody can be asked whether to apply this plan',
-    why: 'standard input or standard error is not a terminal',
-    next: 'add --yes',
-  })
-}
-
 async function putAll(
   { terminal }: CommandContext,
   api: Api,
@@ -81,6 +73,7 @@ async function putAll(
     const how = { actor: what.actor, idempotencyKey: randomUUID(), ...asIt }
     let it: SavedView
     try {
+      stopIfInterrupted(terminal, saved.length === 0 ? undefined : 'the rest was not sent')
       it = await persistently(terminal, () => api.put({ project: what.project, name: spec.name }, text, how))
     } catch (error) {
       for (const one of saved) {

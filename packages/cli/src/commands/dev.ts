@@ -1,14 +1,20 @@
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { existsSync } from 'node:fs'
+import { cp, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Api, ApiProblem, ApiUnreachable, createClient } from '@boxcar/api/client'
+import { hostPort, isLoopback, type ListenAddress } from '@boxcar/api/listen'
 import type { HostView } from '@boxcar/api/views'
 import { after } from '@boxcar/core/model/clock'
 import type { CommandContext, RunCommand } from '../command.ts'
+import { abandonedFolders, machineFolder, makeFolder } from '../dev/folder.ts'
+import { clearGuest } from '../dev/guest.ts'
 import { type Kept, keepRunning } from '../dev/processes.ts'
 import { type DevRoom, type RoomOptions, sampleSpec } from '../dev/room.ts'
-import { exitStatus, Trouble } from '../exit.ts'
-import { hostPort, type ListenAddress, listenAddress } from '../listen.ts'
+import { exitStatus, Trouble, troubleLines } from '../exit.ts'
+import { needLinux } from '../linux.ts'
+import { listenAddress, whyTaken } from '../listen.ts'
+import { CommandFailed } from '../machine/command.ts'
+import { StartFailed } from '../machine/process.ts'
 import { paint } from '../render/paint.ts'
 import { seconds } from '../render/words.ts'
 import { checkSpecs } from '../spec-files.ts'
@@ -19,21 +25,70 @@ import { numberFlag, textFlag } from './flags.ts'
 /** A whole cluster on this machine, until Ctrl-C; then nothing of it is left. */
 export const dev: RunCommand = async context => {
   const { terminal, invocation } = context
-  // A closed terminal is no reason to leave anything behind.
-  process.once('SIGHUP', () => process.kill(process.pid, 'SIGTERM'))
-  const dir = await mkdtemp(join(tmpdir(), 'boxcar-dev-'))
-  const things: Things = { dir, room: undefined, kept: [] }
+  needLinux('boxcar dev')
+  const listen = await ownListen(textFlag(invocation, 'listen'))
+  hangUpInterrupts(terminal)
+  terminal.interrupted.addEventListener('abort', () => terminal.err.write(takingAway), { once: true })
+  const began = terminal.clock.now()
+  const tell = (line: string) =>
+    terminal.err.write(
+      `${paint(terminal.err.color).faint(seconds(terminal.clock.now() - began).padStart(6))}  ${line}\n`,
+    )
+  await takeAwayAbandoned(tell)
+  const things: Things = { dir: await makeFolder(), room: undefined, kept: [] }
   let failure: unknown
   try {
-    await start(context, things)
+    await start(context, things, { listen, tell })
     await untilInterrupted(terminal)
   } catch (error) {
     // Ctrl-C during the start ends whatever waited just then.
     if (!terminal.interrupted.aborted) failure = error
   }
-  await end(terminal, things, invocation.flags['keep'] === true)
-  if (failure !== undefined) throw failure
+  if (!terminal.interrupted.aborted) terminal.err.write(takingAway)
+  const left = await end(terminal, things, invocation.flags['keep'] === true)
+  if (failure === undefined && left !== undefined) throw left
+  if (left !== undefined) terminal.err.write(`${troubleLines(left.text).join('\n')}\n`)
+  if (failure !== undefined) throw worldly(failure)
   return exitStatus.done
+}
+
+const takingAway = '\nTaking everything away (Ctrl-C again to stop at once)…\n'
+
+/** A closed terminal is no reason to leave anything behind; a shell that goes says so more than once. */
+function hangUpInterrupts({ interrupted }: Terminal): void {
+  process.on('SIGHUP', () => {
+    if (!interrupted.aborted) process.kill(process.pid, 'SIGTERM')
+  })
+}
+
+/** Where the first server shall listen. Servers of a development cluster ask for no token, so it is loopback only. */
+async function ownListen(text: string | undefined): Promise<ListenAddress | undefined> {
+  if (text === undefined) return undefined
+  const address = listenAddress(text)
+  const why = isLoopback(address.host)
+    ? await whyTaken(address)
+    : 'it can be reached from other machines, and a development cluster lets everybody in'
+  if (why === undefined) return address
+  throw new Trouble({
+    status: exitStatus.usage,
+    what: `boxcar dev cannot listen on ${text}`,
+    why,
+    next: 'leave --listen out: a free port of 127.0.0.1 is found, from 7070 on',
+  })
+}
+
+/** What runs left behind that were killed. A machine of namespaces is taken away where the next one starts. */
+async function takeAwayAbandoned(tell: (line: string) => void): Promise<void> {
+  for (const { dir, guest } of await abandonedFolders()) {
+    try {
+      if (guest !== undefined) await clearGuest(guest, dir)
+      if (existsSync(join(dir, machineFolder))) await (await import('../machine/residue.ts')).sweep()
+      await rm(dir, { recursive: true, force: true })
+      tell(`took away what an earlier run had left behind in ${dir}`)
+    } catch (error) {
+      tell(`what an earlier run left behind in ${dir} stays for now: ${wordsOf(error)}`)
+    }
+  }
 }
 
 interface Things {
@@ -42,18 +97,22 @@ interface Things {
   readonly kept: Kept[]
 }
 
-async function start(context: CommandContext, things: Things): Promise<void> {
+async function start(
+  context: CommandContext,
+  things: Things,
+  { listen, tell }: { readonly listen: ListenAddress | undefined; readonly tell: (line: string) => void },
+): Promise<void> {
   const { terminal, invocation } = context
-  const began = terminal.clock.now()
-  const tell = (line: string) =>
-    terminal.err.write(
-      `${paint(terminal.err.color).faint(seconds(terminal.clock.now() - began).padStart(6))}  ${line}\n`,
-    )
-  const room = await openRoom(context, { hosts: numberFlag(invocation, 'hosts') ?? 3, dir: things.dir, tell })
+  goOn(terminal)
+  const room = await openRoom(context, {
+    hosts: numberFlag(invocation, 'hosts') ?? 3,
+    dir: things.dir,
+    signal: terminal.interrupted,
+    tell,
+  })
   things.room = room
   goOn(terminal)
-  const listen = textFlag(invocation, 'listen')
-  const first = listen === undefined ? await room.serverAddress(0) : listenAddress(listen)
+  const first = listen ?? (await room.serverAddress(0))
   const second = await room.serverAddress(1)
   await startProcesses(things, room, [first, second], tell)
   const sample = invocation.flags['sample'] === false ? undefined : await buildSample(room, tell)
@@ -80,13 +139,11 @@ async function openRoom(context: CommandContext, options: RoomOptions): Promise<
   return openNamespaces(options)
 }
 
-const hasNamespaces = () => process.platform === 'linux' && process.getuid?.() === 0
+const hasNamespaces = () => process.getuid?.() === 0
 
 function runningEngine(terminal: Terminal): string {
   const engine = terminal.env['DOCKER_HOST']
-  terminal.err.write(
-    'Not root on Linux: three logical hosts on the Docker engine that runs (--engine names another).\n',
-  )
+  terminal.err.write('Not root: logical hosts on the Docker engine that runs (--engine names another).\n')
   return engine === undefined || engine === '' ? 'unix:///var/run/docker.sock' : engine
 }
 
@@ -209,6 +266,9 @@ async function printTour(
       ? []
       : [`  kill -9 ${server.pid}          # a server: the other one leads`]),
     '  ./boxcar events -f',
+    ...(room.limits.length === 0
+      ? []
+      : ['', bold('Not as on real hosts:'), ...room.limits.map(it => `  ${it}`)]),
     '',
     'Ctrl-C takes all of it away.',
   ]
@@ -223,18 +283,54 @@ async function untilInterrupted({ interrupted }: Terminal): Promise<void> {
   clearInterval(alive)
 }
 
-/** Takes everything away, whatever there is of it; with `--keep` the folder stays, and says how it was. */
-async function end(terminal: Terminal, { dir, room, kept }: Things, keep: boolean): Promise<void> {
-  terminal.err.write('\nTaking everything away (Ctrl-C again to stop at once)…\n')
+/** Takes everything away, whatever there is of it, and gives what could not be; with `--keep` logs and state stay. */
+async function end(
+  terminal: Terminal,
+  { dir, room, kept }: Things,
+  keep: boolean,
+): Promise<Trouble | undefined> {
+  const failures: unknown[] = []
+  const attempt = async (step: () => Promise<unknown>) => {
+    await step().catch(error => failures.push(error))
+  }
   // Agents end before their engines do, so that their logs hold no noise.
-  await Promise.all(kept.map(it => it.stop()))
+  await Promise.all(kept.map(it => attempt(it.stop)))
   if (keep) {
     const folder = `${dir}-kept`
     await cp(join(dir, 'logs'), join(folder, 'logs'), { recursive: true }).catch(() => undefined)
-    await room?.keep(join(folder, 'state'))
+    await attempt(async () => room?.keep(join(folder, 'state')))
     terminal.err.write(`Kept: ${folder}\n`)
   }
-  await room?.stop()
-  await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
-  terminal.err.write('Nothing is left.\n')
+  await attempt(async () => room?.stop())
+  // The folder says what there is to take away: while something is left, it stays.
+  if (failures.length === 0)
+    await attempt(() => rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
+  if (failures.length === 0) {
+    terminal.err.write('Nothing is left.\n')
+    return undefined
+  }
+  return new Trouble({
+    status: exitStatus.failure,
+    what: 'not everything could be taken away',
+    why: failures.map(wordsOf).join('\n'),
+    next: 'boxcar dev, once more: it takes away first what an earlier run left behind',
+  })
 }
+
+/** What failed in the world, such as a program that does not come up, as a trouble with a next step; a bug as it is. */
+function worldly(failure: unknown): unknown {
+  if (!(failure instanceof StartFailed || failure instanceof CommandFailed)) return failure
+  return new Trouble({
+    status: exitStatus.failure,
+    what: 'the cluster could not be started',
+    why: failure.message,
+    next: 'boxcar doctor looks at this machine; start again with --keep to look at the logs',
+  })
+}
+
+const wordsOf = (error: unknown): string =>
+  error instanceof AggregateError
+    ? error.errors.map(wordsOf).join('\n')
+    : error instanceof Error
+      ? error.message
+      : String(error)

@@ -11,13 +11,14 @@ import {
   lookAtProxy,
 } from '../doctor/findings.ts'
 import { exitStatus } from '../exit.ts'
-import { type Paint, paint } from '../render/paint.ts'
-import { table } from '../render/table.ts'
+import type { Paint } from '../render/paint.ts'
+import { formatOf, printLines, printList } from '../render/print.ts'
 import { loadSettings } from '../settings.ts'
 import { textFlag } from './flags.ts'
 
 /** Checks what Boxcar needs on this machine. Changes nothing; status 1 when something must be done. */
-export const doctor: RunCommand = async ({ terminal, invocation }) => {
+export const doctor: RunCommand = async context => {
+  const { terminal, invocation } = context
   const settings = loadSettings({ flags: invocation.flags, env: terminal.env })
   const stateDir = textFlag(invocation, 'stateDir') ?? '/var/lib/boxcar'
   const groups = await Promise.all([
@@ -30,25 +31,19 @@ export const doctor: RunCommand = async ({ terminal, invocation }) => {
     lookAtDisk(stateDir),
   ])
   const findings = groups.flat()
-  if (textFlag(invocation, 'output') === 'json') {
-    terminal.out.write(`${JSON.stringify(findings, undefined, 2)}\n`)
-  } else {
-    const colors = paint(terminal.out.color)
-    const lines = table(
-      [
-        { head: 'CHECK', of: it => it.check },
-        { head: 'RESULT', of: it => colorOf(it, colors)(it.result) },
-        { head: 'FOUND', of: it => it.found },
-      ],
-      findings,
-      colors,
-    )
-    terminal.out.write(`${lines.join('\n')}\n`)
-    const todo = findings.filter(it => it.todo !== undefined)
-    if (todo.length > 0) {
-      terminal.out.write(`\nWhat to do:\n${todo.map(it => `  ${it.check}: ${it.todo}\n`).join('')}`)
-    }
-  }
+  await printList(context, findings, {
+    columns: [
+      { head: 'CHECK', of: it => it.check },
+      { head: 'RESULT', of: (it, colors) => colorOf(it, colors)(it.result) },
+      { head: 'FOUND', of: it => it.found },
+    ],
+    nameOf: it => it.check,
+    none: '',
+  })
+  const todo = findings.filter(it => it.todo !== undefined)
+  const format = formatOf(context)
+  if (todo.length > 0 && (format === 'table' || format === 'wide'))
+    printLines(context, ['', 'What to do:', ...todo.map(it => `  ${it.check}: ${it.todo}`)])
   return findings.some(it => it.result === 'fail') ? exitStatus.failure : exitStatus.done
 }
 

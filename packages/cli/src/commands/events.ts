@@ -3,9 +3,9 @@ import { connect, serviceRef } from '../client.ts'
 import type { RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
 import { harmless, type Paint, paint } from '../render/paint.ts'
-import { formatOf } from '../render/print.ts'
+import { dataLine, formatOf } from '../render/print.ts'
 import { moment } from '../render/words.ts'
-import { numberFlag, textFlag } from './flags.ts'
+import { numberFlag, onlyProject, textFlag } from './flags.ts'
 
 /** What happened; `-f` goes on until Ctrl-C, without a gap when the server changes or restarts. */
 export const events: RunCommand = async context => {
@@ -15,14 +15,17 @@ export const events: RunCommand = async context => {
   const ref = name === undefined ? undefined : serviceRef(name, settings.project)
   const after = textFlag(invocation, 'after')
   const tail = numberFlag(invocation, 'tail')
+  const project = onlyProject(context)
   const whose =
     ref !== undefined
       ? { project: ref.project, service: `${ref.project}/${ref.name}` }
-      : textFlag(invocation, 'project') === undefined
+      : project === undefined
         ? {}
-        : { project: settings.project }
+        : { project }
   const colors = paint(terminal.out.color)
   const format = formatOf(context)
+  // A list that ends is one JSON text.
+  const isWhole = format === 'json' && invocation.flags['follow'] !== true
   const collected: EventView[] = []
   const stream = api.events({
     ...whose,
@@ -35,23 +38,17 @@ export const events: RunCommand = async context => {
   for await (const step of stream) {
     if (step.kind === 'reset') {
       terminal.err.write('older history is gone; what follows starts with all recent events again\n')
-    } else if ((format === 'json' || format === 'yaml') && invocation.flags['follow'] !== true) {
-      collected.push(step.event)
-    } else terminal.out.write(`${lineOf(step.event, format, colors)}\n`)
+    } else if (isWhole) collected.push(step.event)
+    else {
+      const data = await dataLine(format, step.event, step.event.id)
+      terminal.out.write(data ?? `${lineOf(step.event, format, colors)}\n`)
+    }
   }
-  if (format === 'json' && invocation.flags['follow'] !== true) {
-    terminal.out.write(`${JSON.stringify(collected, undefined, 2)}\n`)
-  }
-  if (format === 'yaml' && invocation.flags['follow'] !== true) {
-    const { stringify } = await import('yaml')
-    terminal.out.write(stringify(collected))
-  }
+  if (isWhole) terminal.out.write(`${JSON.stringify(collected, undefined, 2)}\n`)
   return terminal.interrupted.aborted ? exitStatus.interrupted : exitStatus.done
 }
 
 function lineOf(event: EventView, format: string, colors: Paint): string {
-  if (format === 'jsonl' || format === 'json' || format === 'yaml') return JSON.stringify(event)
-  if (format === 'name') return event.id
   const color =
     event.level === 'error' ? colors.bad : event.level === 'warning' ? colors.busy : (text: string) => text
   const about = event.instance ?? event.service ?? event.host ?? '-'

@@ -1,22 +1,26 @@
 import { nearest } from '@boxcar/api/faults'
 import type { RunCommand } from '../command.ts'
 import { exitStatus, Trouble } from '../exit.ts'
-import { type Paint, paint } from '../render/paint.ts'
+import type { Paint } from '../render/paint.ts'
+import { printList } from '../render/print.ts'
 import { fields } from '../render/table.ts'
 import { effectWords, type SpecField, specFields } from '../spec-fields.ts'
 
 /** A field of the spec, or all of them. Asks no server. */
-export const explain: RunCommand = async ({ terminal, invocation }) => {
-  const colors = paint(terminal.out.color)
-  const wanted = invocation.args[0]
+export const explain: RunCommand = async context => {
+  const wanted = context.invocation.args[0]
     ?.replace(/^\//, '')
     .replaceAll('/', '.')
     .replace(/\.?(?:\[\d*\]|\.\d+(?=\.|$))/g, '[]')
   const field = specFields.find(it => it.path === wanted || it.path.replaceAll('[]', '') === wanted)
   if (wanted !== undefined && field === undefined) throw unknown(wanted)
   const below = specFields.filter(it => wanted === undefined || isBelow(it.path, field?.path ?? ''))
-  const page = [...(field === undefined ? [] : pageOf(field, colors)), ...listOf(below, colors)]
-  terminal.out.write(`${page.join('\n')}\n`)
+  await printList(context, [...(field === undefined ? [] : [field]), ...below], {
+    columns: [],
+    nameOf: it => it.path,
+    none: '',
+    lines: colors => [...(field === undefined ? [] : pageOf(field, colors)), ...listOf(below, colors)],
+  })
   return exitStatus.done
 }
 

@@ -12,6 +12,7 @@ import {
 } from '../render/columns.ts'
 import { printList } from '../render/print.ts'
 import { kinds } from '../syntax/look.ts'
+import { onlyProject, within } from './flags.ts'
 
 /** Lists objects of one kind. */
 export const get: RunCommand = async context => {
@@ -78,7 +79,9 @@ const lists: Readonly<Record<string, List>> = {
   },
   rollouts: async (context, { api, settings }, name) => {
     const rows =
-      name === undefined ? await api.rollouts() : [await api.rollout(serviceRef(name, settings.project))]
+      name === undefined
+        ? within(await api.rollouts(), onlyProject(context))
+        : [await api.rollout(serviceRef(name, settings.project))]
     await printList(context, rows, {
       columns: rolloutColumns(context.terminal.clock.wall()),
       nameOf: it => it.service,
@@ -89,7 +92,9 @@ const lists: Readonly<Record<string, List>> = {
     const rows = await api.routes()
     const service = name === undefined ? undefined : serviceRef(name, settings.project)
     const shown =
-      service === undefined ? rows : rows.filter(it => it.service === `${service.project}/${service.name}`)
+      service === undefined
+        ? within(rows, onlyProject(context))
+        : rows.filter(it => it.service === `${service.project}/${service.name}`)
     await printList(context, shown, {
       columns: routeColumns,
       nameOf: it => `${it.service} ${it.listen}${it.path}`,

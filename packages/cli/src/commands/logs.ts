@@ -3,7 +3,7 @@ import { connect, subjectOf } from '../client.ts'
 import type { RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
 import { harmless, type Paint, paint } from '../render/paint.ts'
-import { formatOf } from '../render/print.ts'
+import { dataLine, formatOf } from '../render/print.ts'
 import { moment } from '../render/words.ts'
 import { numberFlag } from './flags.ts'
 
@@ -22,10 +22,9 @@ export const logs: RunCommand = async context => {
   })
   const colors = paint(terminal.out.color)
   const format = formatOf(context)
-  const isJson = format === 'json' || format === 'jsonl'
   const how = { who: subject.kind === 'service', when: invocation.flags['timestamps'] === true }
   for await (const line of lines) {
-    terminal.out.write(`${isJson ? JSON.stringify(line) : textOf(line, how, colors)}\n`)
+    terminal.out.write((await dataLine(format, line, line.instance)) ?? `${textOf(line, how, colors)}\n`)
   }
   return terminal.interrupted.aborted ? exitStatus.interrupted : exitStatus.done
 }

@@ -1,30 +1,19 @@
 import { connect, serviceRef } from '../client.ts'
 import type { RunCommand } from '../command.ts'
-import { exitStatus, Trouble } from '../exit.ts'
+import { exitStatus } from '../exit.ts'
+import { isWanted } from '../question.ts'
 import { printList } from '../render/print.ts'
 import { count } from '../render/words.ts'
 
 /** Stops services and forgets them. Data stay where they are. */
 export const rm: RunCommand = async context => {
-  const { terminal, invocation } = context
+  const { invocation } = context
   const { api, settings, actor } = connect(context)
   const refs = invocation.args.map(text => serviceRef(text, settings.project))
   const services = await Promise.all(refs.map(ref => api.service(ref)))
   const words = services.map(it => `${it.service} (${count(it.replicas, 'replica')}, ${it.image})`).join(', ')
-  if (invocation.flags['yes'] !== true) {
-    if (!terminal.canAsk) {
-      throw new Trouble({
-        status: exitStatus.usage,
-        what: `nobody can be asked whether to remove ${words}`,
-        why: 'standard input or standard error is not a terminal',
-        next: 'add --yes',
-      })
-    }
-    if (!(await terminal.confirm(`Remove ${words}? No data are deleted.`))) {
-      terminal.err.write('Nothing was changed.\n')
-      return exitStatus.failure
-    }
-  }
+  const question = `Remove ${words}? No data are deleted.`
+  if (!(await isWanted(context, question, `whether to remove ${words}`))) return exitStatus.failure
   const removed = []
   for (const ref of refs) removed.push(await api.remove(ref, { actor }))
   await printList(context, removed, {

@@ -1,7 +1,8 @@
 import type { RolloutView, ServiceView } from '@boxcar/api/views'
 import { connect, serviceRef } from '../client.ts'
 import type { CommandContext, RunCommand } from '../command.ts'
-import { type ExitStatus, exitStatus, Trouble } from '../exit.ts'
+import { type ExitStatus, exitStatus } from '../exit.ts'
+import { isWanted } from '../question.ts'
 import { generationColumns } from '../render/columns.ts'
 import { printList, printObject } from '../render/print.ts'
 import { rolloutLines } from '../render/rollout.ts'
@@ -41,30 +42,18 @@ export const history: RunCommand = async context => {
 
 /** Gives the next generation up. */
 export const abort: RunCommand = async context => {
-  const { terminal, invocation } = context
+  const { terminal } = context
   const { api, settings, actor } = connect(context)
   const ref = nameOf(context, settings.project)
-  if (invocation.flags['yes'] !== true && terminal.canAsk) {
-    const { words } = await api.rollout(ref)
-    if (!(await terminal.confirm(`Abort the rollout of ${ref.project}/${ref.name} (${words})?`))) {
-      terminal.err.write('Nothing was changed.\n')
-      return exitStatus.failure
-    }
-  }
+  const { words } = await api.rollout(ref)
+  const name = `${ref.project}/${ref.name}`
+  const question = `Abort the rollout of ${name} (${words})?`
+  if (!(await isWanted(context, question, `whether to abort the rollout of ${name}`)))
+    return exitStatus.failure
   const acted = await api.abort(ref, { actor })
   if (acted.outcome === 'asked') terminal.err.write('Asked for; the leader has not acted yet.\n')
   await show(context, acted.rollout)
   return exitStatus.done
-}
-
-/** Steps with a person in between come with a later version. */
-export const notYet: RunCommand = async ({ invocation }) => {
-  throw new Trouble({
-    status: exitStatus.failure,
-    what: `boxcar ${invocation.command} is not supported yet`,
-    why: 'a rollout goes from ready to live by itself in this version',
-    next: 'boxcar rollout abort SERVICE gives a rollout up, boxcar undo SERVICE goes back',
-  })
 }
 
 const nameOf = ({ invocation }: CommandContext, project: string) =>

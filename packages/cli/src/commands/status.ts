@@ -7,6 +7,7 @@ import type { Paint } from '../render/paint.ts'
 import { printObject } from '../render/print.ts'
 import { serviceLines } from '../render/service.ts'
 import { fields, table } from '../render/table.ts'
+import { onlyProject } from './flags.ts'
 
 /** The cluster at a glance, or one service. */
 export const status: RunCommand = async context => {
@@ -27,7 +28,11 @@ export const status: RunCommand = async context => {
     })
     return exitStatus.done
   }
-  const [cluster, hosts, services] = await Promise.all([api.cluster(), api.hosts(), api.services()])
+  const [cluster, hosts, services] = await Promise.all([
+    api.cluster(),
+    api.hosts(),
+    api.services(onlyProject(context)),
+  ])
   await printObject(
     context,
     { cluster, hosts, services },

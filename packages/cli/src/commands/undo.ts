@@ -25,7 +25,9 @@ export const undo: RunCommand = async context => {
   const picture = terminal.err.isTerminal ? live(terminal.err) : undefined
   try {
     const rollout = await watchUndone(api, ref, terminal, {
-      left: before.next ?? before.live,
+      before,
+      acted: acted.outcome,
+      to,
       ...millisecondsFlag(invocation, 'timeout'),
       again: `boxcar rollout watch ${ref.project}/${ref.name}`,
       onChange: words => {

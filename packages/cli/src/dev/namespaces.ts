@@ -5,10 +5,19 @@ import { buildHello } from '../machine/images.ts'
 import { startMachine } from '../machine/machine.ts'
 import { linkOf } from '../machine/names.ts'
 import { freePort } from '../machine/port.ts'
+import { residue } from '../machine/residue.ts'
+import { machineFolder } from './folder.ts'
+import { needPrograms, type Program } from './programs.ts'
 import { type DevRoom, type RoomOptions, sampleFolder } from './room.ts'
 
-export async function openNamespaces({ hosts, dir, tell }: RoomOptions): Promise<DevRoom> {
-  const machineDir = join(dir, 'machine')
+const programs: readonly Program[] = [
+  ...(['etcd', 'dockerd', 'docker', 'docker-registry', 'haproxy', 'busybox'] as const),
+  ...(['ip', 'iptables', 'nsenter', 'unshare', 'setpriv'] as const),
+]
+
+export async function openNamespaces({ hosts, dir, signal, tell }: RoomOptions): Promise<DevRoom> {
+  needPrograms(programs)
+  const machineDir = join(dir, machineFolder)
   const machine = await startMachine({ hosts, dir: machineDir, onProgress: tell })
   const [builder] = machine.hosts
   if (builder === undefined) throw new Error('a machine has at least one host')
@@ -16,6 +25,7 @@ export async function openNamespaces({ hosts, dir, tell }: RoomOptions): Promise
     cluster: 'dev',
     etcd: machine.etcd.endpoint,
     env: machine.env,
+    limits: [],
     hosts: machine.hosts.map((host, index) => ({
       id: host.id,
       address: host.address,
@@ -32,7 +42,7 @@ export async function openNamespaces({ hosts, dir, tell }: RoomOptions): Promise
     buildSample: async version =>
       (
         await buildHello(
-          { host: builder, registry: machine.registry.address, context: sampleFolder },
+          { host: builder, registry: machine.registry.address, context: sampleFolder, signal },
           version,
         )
       ).tagged,
@@ -45,6 +55,10 @@ export async function openNamespaces({ hosts, dir, tell }: RoomOptions): Promise
         filter: path => isWorthKeeping(path) && !path.endsWith('.sock') && !path.endsWith('.pid'),
       })
     },
-    stop: machine.stop,
+    stop: async () => {
+      await machine.stop()
+      const left = await residue(machine.name)
+      if (left.length > 0) throw new Error(left.join('\n'))
+    },
   }
 }

@@ -1,5 +1,5 @@
 /** What `boxcar dev` runs on, whichever way the hosts are made. */
-import type { ListenAddress } from '../listen.ts'
+import type { ListenAddress } from '@boxcar/api/listen'
 
 export interface DevHost {
   readonly id: string
@@ -21,18 +21,22 @@ export interface DevRoom {
   readonly env: NodeJS.ProcessEnv
   /** Where the servers of the cluster should listen, beside the first one's address. */
   readonly serverAddress: (index: number) => Promise<ListenAddress>
+  /** What is not here as on real hosts, a sentence each; for the tour. */
+  readonly limits: readonly string[]
   /** Builds the sample in one version and gives its image as hosts know it. */
   buildSample(version: string): Promise<string>
   /** Stops what people may want to look at later, and copies it into the folder. */
   keep(folder: string): Promise<void>
-  /** Takes everything away. Can be called again. */
+  /** Takes everything away, looks whether it is gone, and rejects where something is left. Can be called again. */
   stop(): Promise<void>
 }
 
 export interface RoomOptions {
   readonly hosts: number
-  /** A folder of our own. */
+  /** A folder of our own (folder.ts). */
   readonly dir: string
+  /** Aborted when the user wants to stop: what takes long ends at once and rejects. */
+  readonly signal: AbortSignal
   readonly tell: (line: string) => void
 }
 

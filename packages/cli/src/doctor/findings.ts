@@ -4,7 +4,8 @@ import { statfs } from 'node:fs/promises'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
 import { dirname } from 'node:path'
-import { isOlder, openStore, recommendedEtcd } from '../etcd.ts'
+import type { StoreStatus } from '@boxcar/store/store'
+import { isOlder, openStore, recommendedEtcd, strangers } from '../etcd.ts'
 import { Trouble } from '../exit.ts'
 import { tryRun } from '../machine/command.ts'
 import type { Settings } from '../settings.ts'
@@ -27,15 +28,19 @@ export async function lookAtNode(system: string, uid: number | undefined): Promi
         todo: 'use Node 24 or newer (./boxcar in the clone brings its own)',
       }
     : { check: 'node', result: 'ok', found: version }
-  const isRootLinux = system === 'linux' && uid === 0
-  const user: Finding = isRootLinux
-    ? { check: 'user', result: 'ok', found: 'root on Linux' }
-    : {
-        check: 'user',
-        result: 'warn',
-        found: `${uid === 0 ? 'root' : `uid ${uid ?? 'unknown'}`} on ${system}`,
-        todo: 'boxcar dev with hosts of their own needs root on Linux; here use boxcar dev --engine URL',
-      }
+  if (system !== 'linux') {
+    const todo = 'agents and boxcar dev run on Linux only'
+    return [node, { check: 'system', result: 'fail', found: system, todo }]
+  }
+  const user: Finding =
+    uid === 0
+      ? { check: 'user', result: 'ok', found: 'root on Linux' }
+      : {
+          check: 'user',
+          result: 'warn',
+          found: `uid ${uid ?? 'unknown'} on Linux`,
+          todo: 'boxcar dev with hosts of their own needs root; without it, it uses the engine that runs',
+        }
   return [node, user]
 }
 
@@ -98,67 +103,75 @@ function askEngine(engine: string, path: string): Promise<EngineAnswer> {
   })
 }
 
-/** Members answer, agree on a leader, are new enough, and have room. */
+/** Members answer, are one cluster with one leader, are new enough, and have room. */
 export async function lookAtEtcd(settings: Settings): Promise<readonly Finding[]> {
-  const check = 'etcd'
   try {
     const store = await openStore(settings)
     try {
-      const { members } = await store.status()
-      const findings = members.map((it): Finding => {
-        if (!it.reachable) {
-          return {
-            check,
-            result: members.some(other => other.reachable) ? 'warn' : 'fail',
-            found: `${it.endpoint} does not answer`,
-            todo: `start etcd there, or name others with --etcd (apt-get install etcd-server)`,
-          }
-        }
-        const found = `${it.endpoint}: ${it.version}, ${Math.ceil(it.dbBytes / 1024 / 1024)} MiB${it.leader ? ', leads' : ''}`
-        if (isOlder(it.version, '3.4.0'))
-          return { check, result: 'fail', found, todo: `use etcd ${recommendedEtcd} or newer` }
-        if (isOlder(it.version, recommendedEtcd)) {
-          return {
-            check,
-            result: 'warn',
-            found,
-            todo: `etcd ${recommendedEtcd} or newer is recommended: older ones may revoke leases of living holders after a pause of their leader`,
-          }
-        }
-        return it.dbBytes > 1.5 * 1024 ** 3
-          ? {
-              check,
-              result: 'warn',
-              found,
-              todo: 'compact and defragment it: it is close to its quota of 2 GiB',
-            }
-          : { check, result: 'ok', found }
-      })
-      const hasLeader = members.some(it => it.leader)
-      const isAnswered = members.some(it => it.reachable)
-      if (isAnswered && !hasLeader && members.every(it => it.reachable)) {
-        findings.push({
-          check,
-          result: 'fail',
-          found: 'no member leads',
-          todo: 'bring back enough members for a majority',
-        })
-      }
-      if (members.length === 2)
-        findings.push({
-          check,
-          result: 'warn',
-          found: '2 members',
-          todo: 'use 1, 3 or 5 members: 2 stop when either stops',
-        })
-      return findings
+      return etcdFindings(await store.status())
     } finally {
       await store.close()
     }
   } catch (error) {
     if (!(error instanceof Trouble)) throw error
-    return [{ check, result: 'fail', found: `${error.text.what}: ${error.text.why}`, todo: error.text.next }]
+    const found = `${error.text.what}: ${error.text.why}`
+    return [{ check: 'etcd', result: 'fail', found, todo: error.text.next }]
   }
+}
+
+type Member = StoreStatus['members'][number]
+
+export function etcdFindings(status: StoreStatus): readonly Finding[] {
+  const check = 'etcd'
+  const { members } = status
+  const findings = members.map(it => memberFinding(it, members))
+  const apart = strangers(status)
+  const leaders = members.filter(it => it.leader)
+  if (apart !== undefined) {
+    const todo =
+      'stop etcd on each, clear its data folder, configure it, and start it: docs/three-machines.md, part 2'
+    findings.push({ check, result: 'fail', found: apart, todo })
+  } else if (leaders.length > 1) {
+    const who = leaders.map(it => it.endpoint).join(' and ')
+    const todo = 'look again in a moment; if it stays so, see their logs'
+    findings.push({ check, result: 'fail', found: `${who} say both that they lead`, todo })
+  }
+  if (leaders.length === 0 && members.length > 0 && members.every(it => it.reachable)) {
+    const todo = 'bring back enough members for a majority'
+    findings.push({ check, result: 'fail', found: 'no member leads', todo })
+  }
+  if (members.length === 2) {
+    const todo = 'use 1, 3 or 5 members: 2 stop when either stops'
+    findings.push({ check, result: 'warn', found: '2 members', todo })
+  }
+  return findings
+}
+
+function memberFinding(it: Member, members: readonly Member[]): Finding {
+  const check = 'etcd'
+  if (!it.reachable) {
+    return {
+      check,
+      result: members.some(other => other.reachable) ? 'warn' : 'fail',
+      found: `${it.endpoint} does not answer`,
+      todo: `start etcd there, or name others with --etcd (apt-get install etcd-server)`,
+    }
+  }
+  const found = `${it.endpoint}: ${it.version}, ${Math.ceil(it.dbBytes / 1024 / 1024)} MiB${it.leader ? ', leads' : ''}`
+  if (isOlder(it.version, '3.4.0'))
+    return { check, result: 'fail', found, todo: `use etcd ${recommendedEtcd} or newer` }
+  if (isOlder(it.version, recommendedEtcd)) {
+    return {
+      check,
+      result: 'warn',
+      found,
+      todo: `etcd ${recommendedEtcd} or newer is recommended: older ones may revoke leases of living holders after a pause of their leader`,
+    }
+  }
+  const todo = 'compact and defragment it: it is close to its quota of 2 GiB'
+  return it.dbBytes > 1.5 * 1024 ** 3
+    ? { check, result: 'warn', found, todo }
+    : { check, result: 'ok', found }
 }
 
 /** The proxy that each host runs. */

@@ -7,6 +7,8 @@ export interface CommandOptions {
   readonly cwd?: string
   /** After so long the command is killed and counts as failed; 60 s unless told. */
   readonly timeoutMs?: number
+  /** Aborted: the command is killed and counts as failed. */
+  readonly signal?: AbortSignal
 }
 
 /** How a command ended. `status` is undefined when a signal, or our time limit, ended it. */
@@ -49,6 +51,7 @@ export function tryRun(argv: readonly string[], options: CommandOptions = {}): P
       stdio: ['pipe', 'pipe', 'pipe'],
       timeout: options.timeoutMs ?? 60_000,
       killSignal: 'SIGKILL',
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
     })
     let stdout = ''
     let stderr = ''
@@ -58,7 +61,11 @@ export function tryRun(argv: readonly string[], options: CommandOptions = {}): P
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr += text
     })
-    child.on('error', error => resolve({ status: 127, stdout, stderr: `${program}: ${error.message}` }))
+    child.on('error', error => {
+      // Of one that is killed the end is awaited.
+      if (options.signal?.aborted !== true || child.pid === undefined)
+        resolve({ status: 127, stdout, stderr: `${program}: ${error.message}` })
+    })
     child.on('close', code => resolve({ status: code ?? undefined, stdout, stderr }))
     // A command that ends without reading its input closes the pipe; its status tells what matters.
     child.stdin.on('error', () => undefined)

@@ -5,7 +5,7 @@ import { type CommandOptions, run } from './command.ts'
 import { type EngineProcess, makeEngine, socketPathIn } from './engine.ts'
 import { cgroupOf, hostIdOf, namespaceFile, namespaceOf } from './names.ts'
 import { addressOf, setLink } from './network.ts'
-import { type OwnedProcess, startProcess } from './process.ts'
+import { type OwnedProcess, StartFailed, startProcess } from './process.ts'
 import { childrenOf } from './procfs.ts'
 
 /** One Docker host: an own network, own mounts, own process ids, and an own engine. */
@@ -112,8 +112,9 @@ async function startFirstProcess(
 async function booted(outer: OwnedProcess): Promise<number> {
   for (const deadline = performance.now() + 10_000; performance.now() < deadline; await sleep(10)) {
     const first = childrenOf(outer.pid)[0]
-    if (outer.end !== undefined) throw new Error(`${outer.name} ended while booting.\n${outer.lastLines()}`)
+    if (outer.end !== undefined)
+      throw new StartFailed(`${outer.name} ended while booting.\n${outer.lastLines()}`)
     if (first !== undefined && outer.lastLines(1) === 'booted') return first
   }
-  throw new Error(`${outer.name} did not boot within 10 s.\n${outer.lastLines()}`)
+  throw new StartFailed(`${outer.name} did not boot within 10 s.\n${outer.lastLines()}`)
 }

@@ -47,6 +47,8 @@ export interface Build {
   readonly name: string
   readonly tag: string
   readonly buildArgs?: Readonly<Record<string, string>>
+  /** Aborted: the build ends at once and rejects. */
+  readonly signal?: AbortSignal
 }
 
 /** Builds an image from a Dockerfile on a host and pushes it, as people would. */
@@ -59,8 +61,12 @@ export async function buildImage(build: Build): Promise<ImageName> {
   ])
   // The classic builder: the other one is a program of its own that this computer may not have.
   const env = { ...process.env, DOCKER_BUILDKIT: '0' }
-  await build.host.docker(['build', '--quiet', '--tag', reference, ...args, build.context], { env })
-  await build.host.docker(['push', '--quiet', reference])
+  const signal = build.signal === undefined ? {} : { signal: build.signal }
+  await build.host.docker(['build', '--quiet', '--tag', reference, ...args, build.context], {
+    env,
+    ...signal,
+  })
+  await build.host.docker(['push', '--quiet', reference], signal)
   const digest = await digestOf(registry, name, tag)
   return { tagged: reference, pinned: `${registry}/${name}@${digest}`, digest }
 }

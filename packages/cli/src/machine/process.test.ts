@@ -87,3 +87,11 @@ test('a command that fails carries what it said', async () => {
   expect((await tryRun(['sleep', '10'], { timeoutMs: 50 })).status).toBeUndefined()
   expect(await run(['cat'], { input: 'through' })).toBe('through')
 })
+
+test('a command that nobody wants any more is killed at once', async () => {
+  const ending = new AbortController()
+  const running = tryRun(['sleep', '10'], { signal: ending.signal })
+  ending.abort()
+  expect((await running).status).toBeUndefined()
+  expect((await tryRun(['sleep', '10'], { signal: ending.signal })).status).toBeUndefined()
+})

@@ -49,7 +49,12 @@ export interface OwnedProcess {
   lastLines(count?: number): string
 }
 
-/** Starts a process that we own. Rejects when the program cannot be started at all. */
+/** A program did not come up; the message carries its own last words. The world is at fault, not this program. */
+export class StartFailed extends Error {
+  override readonly name = 'StartFailed'
+}
+
+/** Starts a process that we own. Rejects with `StartFailed` when the program cannot be started at all. */
 export function startProcess(options: ProcessOptions): Promise<OwnedProcess> {
   const [program, ...args] = withOwner(options.argv)
   if (program === undefined) throw new TypeError('a process needs at least the program')
@@ -66,7 +71,9 @@ export function startProcess(options: ProcessOptions): Promise<OwnedProcess> {
     closeSync(log)
   }
   return new Promise((resolve, reject) => {
-    child.once('error', error => reject(new Error(`${options.name} cannot be started: ${error.message}`)))
+    child.once('error', error =>
+      reject(new StartFailed(`${options.name} cannot be started: ${error.message}`)),
+    )
     child.once('spawn', () => resolve(new Owned(options, child)))
   })
 }

@@ -65,12 +65,14 @@ export function pidsInNetwork(file: string): readonly number[] {
   })
 }
 
+/** The words of the command line; none where there is no such process. */
+export function commandLineOf(pid: number): readonly string[] {
+  return (readProc(`${pid}/cmdline`) ?? '').split('\0').slice(0, -1)
+}
+
 /** The command line, shortened, for a list that people read. */
 export function titleOf(pid: number): string {
-  return (readProc(`${pid}/cmdline`) ?? '')
-    .replace(/[\0\s]+/g, ' ')
-    .trim()
-    .slice(0, 100)
+  return commandLineOf(pid).join(' ').replace(/\s+/g, ' ').trim().slice(0, 100)
 }
 
 function threadsOf(pid: number): readonly string[] {

@@ -1,6 +1,6 @@
 import { request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { OwnedProcess } from './process.ts'
+import { type OwnedProcess, StartFailed } from './process.ts'
 
 export interface ReadyTarget {
   /** A URL, or a path on a unix socket. */
@@ -9,7 +9,7 @@ export interface ReadyTarget {
 }
 
 /**
- * Waits until a process answers with a status below 400. Rejects with the process's own last words when it ends
+ * Waits until a process answers with a status below 400. Rejects with `StartFailed` when it ends
  * first, or when the time is over.
  */
 export async function untilReady(
@@ -21,9 +21,10 @@ export async function untilReady(
   for (;;) {
     const answer = await probe(target)
     if (answer.kind === 'ready') return
-    if (owner.end !== undefined) throw new Error(`${owner.name} ended while starting.\n${owner.lastLines()}`)
+    if (owner.end !== undefined)
+      throw new StartFailed(`${owner.name} ended while starting.\n${owner.lastLines()}`)
     if (performance.now() > deadline) {
-      throw new Error(
+      throw new StartFailed(
         `${owner.name} is not ready after ${timeoutMs / 1000} s (${answer.why}).\n${owner.lastLines()}`,
       )
     }

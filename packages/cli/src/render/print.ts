@@ -24,13 +24,17 @@ export async function printList<Row>(
     readonly nameOf: (row: Row) => string
     /** Said on standard error where there is nothing to show. */
     readonly none: string
+    /** What people see, where that is no table. */
+    readonly lines?: (paint: Paint) => readonly string[]
   },
 ): Promise<void> {
   const { terminal } = context
   const format = formatOf(context)
   if (format === 'table' || format === 'wide') {
-    if (rows.length === 0) terminal.err.write(`${how.none}\n`)
-    else printLines(context, table(how.columns, rows, paint(terminal.out.color), format))
+    const colors = paint(terminal.out.color)
+    if (how.lines !== undefined) printLines(context, how.lines(colors))
+    else if (rows.length === 0) terminal.err.write(`${how.none}\n`)
+    else printLines(context, table(how.columns, rows, colors, format))
   } else if (format === 'name') printLines(context, rows.map(how.nameOf))
   else if (format === 'jsonl')
     printLines(
@@ -61,4 +65,15 @@ async function printData(context: CommandContext, data: unknown): Promise<void> 
 
 export function printLines({ terminal }: CommandContext, lines: readonly string[]): void {
   if (lines.length > 0) terminal.out.write(`${lines.join('\n')}\n`)
+}
+
+/**
+ * One object of a stream that may have no end, as data: a line of JSON, or an item of a YAML list; nothing where text for
+ * people is wanted.
+ */
+export async function dataLine(format: Format, object: unknown, name: string): Promise<string | undefined> {
+  if (format === 'table' || format === 'wide') return undefined
+  if (format === 'name') return `${name}\n`
+  if (format === 'yaml') return (await import('yaml')).stringify([object])
+  return `${JSON.stringify(object)}\n`
 }

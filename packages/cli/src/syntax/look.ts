@@ -1,4 +1,4 @@
-import { Argument, type Command } from 'commander'
+import { Argument, type Command, InvalidArgumentError } from 'commander'
 import type { Say } from '../program.ts'
 import { client, examples, groups, output, timeSpan, wholeNumber } from './common.ts'
 
@@ -41,7 +41,7 @@ export function addLook(program: Command, say: Say): void {
   client(output(get))
   const describe = program
     .command('describe')
-    .addArgument(new Argument('<kind>', 'what it is').choices(['service', 'instance', 'host']))
+    .addArgument(new Argument('<kind>', 'service, instance or host').argParser(describedKindOf))
     .argument('<name>', 'such as web, web/7/2 or h1')
     .description('everything about one object')
     .action(say('describe'))
@@ -88,7 +88,7 @@ export function addLook(program: Command, say: Say): void {
       examples('$ boxcar logs web', '$ boxcar logs -f web/7/2', '$ boxcar logs web --since 10m'),
     )
   client(output(logs))
-  program
+  const explain = program
     .command('explain')
     .argument('[field]', 'such as resources.limits.memory; left out: all of them')
     .description('a field of the service spec: meaning, unit, default, and whether it makes a generation')
@@ -97,12 +97,12 @@ export function addLook(program: Command, say: Say): void {
       'after',
       examples('$ boxcar explain replicas', '$ boxcar explain rollout', '$ boxcar explain'),
     )
-  client(
-    program
-      .command('version')
-      .description('the version of this program and of the server')
-      .action(say('version')),
-  )
+  output(explain)
+  const version = program
+    .command('version')
+    .description('the version of this program and of the server')
+    .action(say('version'))
+  client(output(version))
 }
 
 /** `service`, `svc` and the like are what people type; the full word is what the rest of the program knows. */
@@ -115,4 +115,14 @@ function kindOf(text: string): string {
   }
   const word = text.toLowerCase()
   return kinds.find(kind => kind === word || kind === `${word}s`) ?? short[word] ?? text
+}
+
+const describedKinds = ['service', 'instance', 'host'] as const
+
+/** The same words as for `get`, of what can be described. */
+function describedKindOf(text: string): string {
+  const kind = kindOf(text)
+  const found = describedKinds.find(it => kind === `${it}s`)
+  if (found !== undefined) return found
+  throw new InvalidArgumentError(`It must be one of ${describedKinds.join(', ')}.`)
 }

@@ -47,15 +47,13 @@ export function addOperate(program: Command, say: Say): void {
     .action(say('host label'))
     .addHelpText('after', examples('$ boxcar host label h2 zone=b disk=ssd', '$ boxcar host label h2 disk-'))
   client(output(label))
-  etcd(
-    program
-      .command('doctor')
-      .description('check Docker, etcd, HAProxy, ports, clock and disk of this machine, and say what to do')
-      .option('--docker <url>', 'the engine (DOCKER_HOST; default: unix:///var/run/docker.sock)')
-      .option('--haproxy <program>', 'the HAProxy program', 'haproxy')
-      .option('--state-dir <dir>', 'where the agent keeps its state', '/var/lib/boxcar')
-      .option('-o, --output <format>', 'table or json', 'table')
-      .action(say('doctor'))
-      .addHelpText('after', examples('$ boxcar doctor', '$ boxcar doctor --etcd http://10.0.0.1:2379')),
-  )
+  const doctor = program
+    .command('doctor')
+    .description('check Docker, etcd, HAProxy, ports, clock and disk of this machine, and say what to do')
+    .option('--docker <url>', 'the engine (DOCKER_HOST; default: unix:///var/run/docker.sock)')
+    .option('--haproxy <program>', 'the HAProxy program', 'haproxy')
+    .option('--state-dir <dir>', 'where the agent keeps its state', '/var/lib/boxcar')
+    .action(say('doctor'))
+    .addHelpText('after', examples('$ boxcar doctor', '$ boxcar doctor --etcd http://10.0.0.1:2379'))
+  etcd(output(doctor))
 }

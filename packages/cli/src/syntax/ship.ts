@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { Say } from '../program.ts'
 import { client, collect, examples, groups, output, timeSpan } from './common.ts'
 
@@ -17,6 +17,7 @@ export function addShip(program: Command, say: Say): void {
     .option('--image <image>', imageWords, collect)
     .option('-y, --yes', 'do not ask')
     .option('--detach', 'do not watch')
+    .addOption(new Option('--prune').hideHelp())
     .option(
       '--timeout <time>',
       'stop watching after so long (exit status 124); work on the cluster goes on',

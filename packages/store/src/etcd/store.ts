@@ -167,6 +167,7 @@ class EtcdStore implements Store {
             reachable: true,
             leader: status.leader !== '0' && status.leader === status.header.member_id,
             dbBytes: Number(status.dbSize),
+            cluster: status.header.cluster_id,
           }
         } catch {
           return { endpoint, version: '', reachable: false, leader: false, dbBytes: 0 }
