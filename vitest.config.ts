@@ -8,6 +8,8 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['packages/*/src/**/*.test.ts', 'test/checks/**/*.test.ts', 'test/docs/**/*.test.ts'],
+          // Most of the time of a test file is loading the rooms that it tests: they are loaded once for all.
+          isolate: false,
           // Days under a virtual clock are seconds of work, and more of them on a busy machine.
           testTimeout: 30_000,
         },

@@ -131,6 +131,7 @@ export class Containers {
       const rings = this.#wanted.rings
       try {
         await within(clock, listMs, signal, limit => this.list(limit))
+        this.#options.onChange()
         await this.#lookDeep(signal)
         retryMs = firstRetryMs
         this.#answered()
@@ -141,7 +142,6 @@ export class Containers {
         retryMs = Math.min(retryMs * 2, longestRetryMs)
         continue
       }
-      this.#options.onChange()
       await clock.sleep(apartMs, signal)
       // An engine tells of a change before its own listings show it: whatever was told is looked at twice.
       const isSettled = heard === rings
@@ -197,6 +197,7 @@ export class Containers {
     if (this.#health.state === 'down') {
       this.#options.log.info({}, 'the engine answers again')
       this.#health = { state: 'up' }
+      this.#options.onChange()
     }
   }
 
