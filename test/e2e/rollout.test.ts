@@ -104,7 +104,7 @@ describe('6: a version that does not make it', () => {
     async (_, image, evidence) => {
       const before = await lab.api.service(web)
       const load = lab.load(webPort, { rate: 100 })
-      const file = JSON.stringify(webSpec(lab, '2', { image: image(), rollout: { progressDeadline: '8s' } }))
+      const file = JSON.stringify(webSpec(lab, '2', { image: image(), rollout: { progressDeadline: '15s' } }))
       const began = now()
       const end = await lab.boxcar(['deploy', '-p', 'shop', '-f', '-', '--yes'], {
         input: file,
