@@ -1,34 +1,16 @@
 /** Hosts that are neither well nor lost. */
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
-import type { HostId, ServiceName } from '../model/ids.ts'
-import { Stage } from './stage.ts'
-
-const web = (changes: object = {}) => ({
-  name: 'web',
-  image: 'app:1',
-  replicas: 6,
-  ports: [{ name: 'http', container: 8080 }],
-  routes: [{ port: 'http', listen: 80, protocol: 'http' as const }],
-  ...changes,
-})
-const service = 'shop/web' as ServiceName
+import type { HostId } from '../model/ids.ts'
+import { Stage, service, threeHosts, web } from './stage.ts'
 
 let stage: Stage
 beforeEach(() => {
-  stage = new Stage()
-  for (const host of ['h1', 'h2', 'h3']) stage.addHost(host)
+  stage = threeHosts()
 })
 
-const rolloutPhase = () => stage.world.services.get(service)?.rollout?.value.now
-const perHost = () => {
-  const counts: Record<string, number> = {}
-  for (const line of stage.running()) {
-    const host = line.split('@')[1] ?? ''
-    counts[host] = (counts[host] ?? 0) + 1
-  }
-  return counts
-}
+const rolloutPhase = () => stage.phaseOf(service)
+const perHost = () => stage.perHost()
 
 const losesTheStore = (host: string) => {
   stage.world.apply({ kind: 'presence', host: host as HostId, seen: undefined }, stage.now)

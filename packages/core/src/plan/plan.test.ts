@@ -1,33 +1,15 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import type { HostId, InstanceId, ServiceName } from '../model/ids.ts'
+import type { HostId, InstanceId } from '../model/ids.ts'
 import type { Revision } from '../model/revision.ts'
-import { Stage } from './stage.ts'
-
-const web = (changes: object = {}) => ({
-  name: 'web',
-  image: 'app:1',
-  replicas: 6,
-  ports: [{ name: 'http', container: 8080 }],
-  routes: [{ port: 'http', listen: 80, protocol: 'http' as const }],
-  ...changes,
-})
-const service = 'shop/web' as ServiceName
+import { Stage, service, threeHosts, web } from './stage.ts'
 
 let stage: Stage
 beforeEach(() => {
-  stage = new Stage()
-  for (const host of ['h1', 'h2', 'h3']) stage.addHost(host)
+  stage = threeHosts()
 })
 
-const rolloutPhase = () => stage.world.services.get(service)?.rollout?.value.now
-const perHost = () => {
-  const counts: Record<string, number> = {}
-  for (const line of stage.running()) {
-    const host = line.split('@')[1] ?? ''
-    counts[host] = (counts[host] ?? 0) + 1
-  }
-  return counts
-}
+const rolloutPhase = () => stage.phaseOf(service)
+const perHost = () => stage.perHost()
 
 test('the life of a deploy, as a story', () => {
   stage.put(web({ replicas: 2 }), 1)

@@ -1,27 +1,16 @@
 /** The planner rests when there is nothing to do, and its clocks run on through what is refused. */
 import { beforeEach, describe, expect, test } from 'vitest'
-import type { ServiceName } from '../model/ids.ts'
 import { plan } from './plan.ts'
-import { Stage } from './stage.ts'
+import { type Stage, service, threeHosts, web } from './stage.ts'
 
-const web = (changes: object = {}) => ({
-  name: 'web',
-  image: 'app:1',
-  replicas: 6,
-  ports: [{ name: 'http', container: 8080 }],
-  routes: [{ port: 'http', listen: 80, protocol: 'http' as const }],
-  ...changes,
-})
-const service = 'shop/web' as ServiceName
 const policy = { term: '7', wall: 0 }
 
 let stage: Stage
 beforeEach(() => {
-  stage = new Stage()
-  for (const host of ['h1', 'h2', 'h3']) stage.addHost(host)
+  stage = threeHosts()
 })
 
-const rolloutPhase = () => stage.world.services.get(service)?.rollout?.value.now
+const rolloutPhase = () => stage.phaseOf(service)
 
 test('many that wait are each looked at once when a host changes, in turns, and then there is rest', () => {
   const names = Array.from({ length: 60 }, (_, i) => `w${i}`)

@@ -7,6 +7,7 @@ import { type GenerationNumber, type HostId, instanceId, placeOf, type ServiceNa
 import type { Placement } from '../model/placement.ts'
 import type { InstanceState, Report } from '../model/report.ts'
 import type { Revision } from '../model/revision.ts'
+import type { Phase } from '../model/rollout.ts'
 import { listenersOf } from '../model/route.ts'
 import type { GenerationRecord, Intent, SpecRecord } from '../model/service.ts'
 import { generationRecord, specRecord } from '../model/service.ts'
@@ -29,6 +30,23 @@ export interface ReportChanges {
   readonly placement?: string
   readonly attempt?: number
   readonly probe?: Report['probe']
+}
+
+/** The service that most stories tell of, and its spec; changes are laid over it. */
+export const service = 'shop/web' as ServiceName
+export const web = (changes: object = {}) => ({
+  name: 'web',
+  image: 'app:1',
+  replicas: 6,
+  ports: [{ name: 'http', container: 8080 }],
+  routes: [{ port: 'http', listen: 80, protocol: 'http' as const }],
+  ...changes,
+})
+
+export function threeHosts(): Stage {
+  const stage = new Stage()
+  for (const host of ['h1', 'h2', 'h3']) stage.addHost(host)
+  return stage
 }
 
 export class Stage {
@@ -184,6 +202,20 @@ export class Stage {
       .filter(({ value }) => value.desired === 'run')
       .map(({ value }) => `${value.instance.slice('shop/'.length)}@${value.host}`)
       .sort()
+  }
+
+  /** How many instances run on each host that has any. */
+  perHost(): Readonly<Record<string, number>> {
+    const counts: Record<string, number> = {}
+    for (const line of this.running()) {
+      const host = line.split('@')[1] ?? ''
+      counts[host] = (counts[host] ?? 0) + 1
+    }
+    return counts
+  }
+
+  phaseOf(name: ServiceName): Phase | undefined {
+    return this.world.services.get(name)?.rollout?.value.now
   }
 
   #apply(service: ServiceName, action: Action): void {
