@@ -9,7 +9,7 @@ import { isObject } from './merge-patch.ts'
 export const maxClaims = 48
 
 /** As JSON. Values of the store stay below 64 KiB, and more than the text is stored with it. */
-export const maxSpecBytes = 60 * 1024
+const maxSpecBytes = 60 * 1024
 
 /** Everything that can be said of a spec without looking at the cluster. `at` goes before each pointer. */
 export function checkSpec(text: unknown, at = ''): Checked<ServiceSpec> {

@@ -27,7 +27,7 @@ export async function clearGuest(guest: Guest, dir: string): Promise<void> {
 }
 
 /** Everything of it that is there, a line each; none after a good end. */
-export async function guestResidue(guest: Guest, dir: string): Promise<readonly string[]> {
+async function guestResidue(guest: Guest, dir: string): Promise<readonly string[]> {
   const { proxies, containers, images } = await lookFor(guest, dir)
   return [
     ...proxies.map(pid => `process ${pid}: ${commandLineOf(pid).join(' ')}`),

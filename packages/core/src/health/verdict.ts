@@ -9,7 +9,7 @@ import type { HostId } from '../model/ids.ts'
 /** A host without presence key is lost when its agent leaves questions unanswered for so long, counted from the first of them. */
 export const graceMs = 2000
 /** So many questions at least: one may go unheard because the leader itself was too busy to hear the answer. */
-export const leastUnanswered = 2
+const leastUnanswered = 2
 /** Without a presence key for so long, a host that is not lost is cut off from the store. */
 export const cutOffMs = 60_000
 
