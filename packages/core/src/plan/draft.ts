@@ -25,6 +25,36 @@ export type Action =
   /** Generations that a predecessor of the same name left. */
   | { readonly kind: 'forget-generations'; readonly generations: readonly GenerationNumber[] }
 
+/**
+ * The records of its service that an action writes or removes. A plan names each at most once: its writes become transactions, and
+ * a transaction cannot write a key twice.
+ */
+export function recordsOf(action: Action): readonly string[] {
+  switch (action.kind) {
+    case 'place':
+    case 'release':
+      return [placementRecord(action.placement)]
+    case 'forget':
+      return [placementRecord(action), `report ${action.host} ${action.instance}`]
+    case 'rollout':
+    case 'route':
+    case 'pending':
+      return [action.kind]
+    case 'no-longer-pending':
+      return ['pending']
+    case 'intent-done':
+      return [`intent ${action.id}`]
+    case 'forget-generations':
+      return action.generations.map(generationRecord)
+    case 'cleanup':
+      return ['rollout', 'route', 'pending', ...action.generations.map(generationRecord)]
+  }
+}
+
+const placementRecord = ({ host, instance }: { readonly host: HostId; readonly instance: InstanceId }) =>
+  `placement ${host} ${instance}`
+const generationRecord = (number: GenerationNumber) => `generation ${number}`
+
 /** What a change is told as; the writer adds the time and who it is. */
 export interface Story {
   readonly level: 'info' | 'warning' | 'error'
@@ -65,6 +95,7 @@ export class ServiceDraft {
   readonly stories: Story[] = []
   readonly view: ServiceView
   readonly draft: Draft
+  readonly #written = new Set<string>()
   #wakeAt: Instant | undefined
 
   constructor(draft: Draft, view: ServiceView) {
@@ -72,7 +103,15 @@ export class ServiceDraft {
     this.view = view
   }
 
+  /** Throws where the plan would write a record twice, or an instance of another service: the service cannot be planned then. */
   add(action: Action): void {
+    const instance = action.kind === 'forget' ? action.instance : placedBy(action)
+    if (instance !== undefined && !instance.startsWith(`${this.view.name}/`))
+      throw new Error(`a plan of ${this.view.name} cannot write instance ${instance}`)
+    for (const record of recordsOf(action)) {
+      if (this.#written.has(record)) throw new Error(`a plan cannot write one record twice: ${record}`)
+      this.#written.add(record)
+    }
     this.actions.push(action)
   }
 
@@ -91,6 +130,9 @@ export class ServiceDraft {
   }
 }
 
+const placedBy = (action: Action): InstanceId | undefined =>
+  action.kind === 'place' || action.kind === 'release' ? action.placement.instance : undefined
+
 export class Draft {
   readonly world: World
   readonly memory: Memory
@@ -99,7 +141,7 @@ export class Draft {
   readonly services: ServicePlan[] = []
   readonly questions: Question[] = []
   #proxies: Proxies | undefined
-  readonly #taken: { readonly host: HostId; readonly instance: InstanceId }[] = []
+  #taken: { readonly host: HostId; readonly instance: InstanceId }[] = []
 
   constructor(world: World, memory: Memory, policy: PlanPolicy, now: Instant) {
     this.world = world
@@ -115,6 +157,11 @@ export class Draft {
     return this.#proxies
   }
 
+  /** Hosts whose acknowledgement could not be read, as far as anybody looked. */
+  get brokenHosts(): Proxies['broken'] {
+    return this.#proxies?.broken ?? []
+  }
+
   /** Counts a placement for the services planned after this one. */
   take(placement: Placement): void {
     this.world.columns.take(placement.host, placement)
@@ -122,9 +169,13 @@ export class Draft {
   }
 
   /**
-   * Takes the counts back: the world learns of a placement when it is committed, and not before.
+   * Takes the counts back: the world learns of a placement when it is committed, and not before. Of one service, where it could not be
+   * planned.
    */
-  undo(): void {
-    for (const { host, instance } of this.#taken) this.world.columns.untake(host, instance)
+  undo(service?: ServiceName): void {
+    const isUndone = ({ instance }: { readonly instance: InstanceId }) =>
+      service === undefined || instance.startsWith(`${service}/`)
+    for (const { host, instance } of this.#taken.filter(isUndone)) this.world.columns.untake(host, instance)
+    this.#taken = this.#taken.filter(it => !isUndone(it))
   }
 }

@@ -2,8 +2,9 @@
  * What to do next to bring the world to what was asked. Decides, never acts. Looks only at services that something touched
  * or whose time has come; the passes below are the whole of it, in order.
  */
+import { attempt } from '../model/attempt.ts'
 import type { Instant } from '../model/clock.ts'
-import { byId, type ServiceName } from '../model/ids.ts'
+import { byId, type HostId, type ServiceName } from '../model/ids.ts'
 import type { ServiceView, World } from '../model/world.ts'
 import { advanceRollout } from './advance-rollout.ts'
 import { Draft, type PlanPolicy, type Question, ServiceDraft, type ServicePlan } from './draft.ts'
@@ -21,12 +22,19 @@ export interface Plan {
   readonly questions: readonly Question[]
   /** Services that could not be planned because of a bug; the others are planned all the same. */
   readonly broken: readonly Broken[]
+  /** Hosts whose proxy's acknowledgement could not be read; nobody waits for them. */
+  readonly brokenHosts: readonly BrokenHost[]
   /** More is left to look at: plan again soon. */
   readonly unfinished: boolean
 }
 
 export interface Broken {
   readonly service: ServiceName
+  readonly error: unknown
+}
+
+export interface BrokenHost {
+  readonly host: HostId
   readonly error: unknown
 }
 
@@ -41,12 +49,20 @@ export function plan(world: World, memory: Memory, policy: PlanPolicy, now: Inst
     const view = world.services.get(name)
     if (view === undefined) memory.forget(name)
     else if (policy.unreadable?.has(name) !== true) {
-      const error = planService(draft, view)
-      if (error !== undefined) broken.push({ service: name, error })
+      const planned = attempt(() => planService(draft, view))
+      if ('value' in planned) continue
+      broken.push({ service: name, error: planned.error })
+      draft.undo(name)
     }
   }
   draft.undo()
-  return { services: draft.services, questions: draft.questions, broken, unfinished: world.hopeful.size > 0 }
+  return {
+    services: draft.services,
+    questions: draft.questions,
+    broken,
+    brokenHosts: draft.brokenHosts,
+    unfinished: world.hopeful.size > 0,
+  }
 }
 
 /**
@@ -66,8 +82,8 @@ function lookAtSomeWaiting(world: World): void {
   }
 }
 
-/** Plans one service; what is thrown is given back, and nothing of the service is planned then. */
-function planService(draft: Draft, view: ServiceView): unknown {
+/** Plans one service. Where it throws, nothing of the service is planned. */
+function planService(draft: Draft, view: ServiceView): void {
   const service = new ServiceDraft(draft, view)
   const stored = view.rollout?.value
   if (stored !== undefined) draft.memory.seesPhase(view.name, stored.uid, stored.now, draft.now)
@@ -78,13 +94,8 @@ function planService(draft: Draft, view: ServiceView): unknown {
     draft.world.awaitingAcks,
   ])
     names.delete(view.name)
-  try {
-    runPasses(service)
-  } catch (error) {
-    return error
-  }
+  runPasses(service)
   remember(draft, view.name, service)
-  return undefined
 }
 
 function runPasses(service: ServiceDraft): void {

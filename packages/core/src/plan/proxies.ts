@@ -1,5 +1,6 @@
 /** What the live proxies have acknowledged, as one picture for all services of a plan. */
-import type { InstanceId } from '../model/ids.ts'
+import { attempt } from '../model/attempt.ts'
+import type { HostId, InstanceId } from '../model/ids.ts'
 import { compareRevisions, type Revision } from '../model/revision.ts'
 import type { HostState, World } from '../model/world.ts'
 
@@ -10,23 +11,31 @@ export interface Proxies {
   readonly silent: boolean
   /** Instances with open requests somewhere. */
   readonly busy: ReadonlySet<InstanceId>
+  /** Hosts whose acknowledgement makes its reader throw. Like one that is cut off, such a host holds up nobody. */
+  readonly broken: readonly { readonly host: HostId; readonly error: unknown }[]
 }
 
 export function lookAtProxies(world: World): Proxies {
   let oldest: Revision | undefined
   let silent = false
   const busy = new Set<InstanceId>()
-  for (const host of world.hosts.values()) {
-    if (host.health === 'lost') continue
+  const broken: { readonly host: HostId; readonly error: unknown }[] = []
+  const look = (host: HostState): void => {
+    if (host.health === 'lost') return
     if (host.ack === undefined) {
       silent ||= host.health !== 'cut-off' && serves(host)
-      continue
+      return
     }
-    const revision = host.ack.value.revision as Revision
+    const { draining, revision: applied } = host.ack.value
+    const revision = applied as Revision
     if (oldest === undefined || compareRevisions(revision, oldest) < 0) oldest = revision
-    for (const instance of host.ack.value.draining) busy.add(instance)
+    for (const instance of draining) busy.add(instance)
   }
-  return { oldest, silent, busy }
+  for (const host of world.hosts.values()) {
+    const looked = attempt(() => look(host))
+    if ('error' in looked) broken.push({ host: host.id, error: looked.error })
+  }
+  return { oldest, silent, busy, broken }
 }
 
 /** Whether every live proxy applies the routes up to a revision. */

@@ -1,6 +1,7 @@
 /** A deleted service: traffic first, then the processes, then the records. Data is never deleted. */
 import type { Route } from '../model/route.ts'
 import type { ServiceDraft } from './draft.ts'
+import { haveApplied } from './proxies.ts'
 import { isOnLostHost } from './readiness.ts'
 import { releaseLeaving } from './release-leaving.ts'
 
@@ -20,14 +21,15 @@ export function retire(service: ServiceDraft): void {
   for (const [id, { value }] of view.intents) if (value.uid !== uid) service.add({ kind: 'intent-done', id })
   const traces =
     [view.rollout, view.route, view.pending].some(seen => seen !== undefined) || view.generations.size > 0
-  if (view.placements.size === 0 && uid === undefined && traces) {
+  const isOver = view.placements.size === 0 && uid === undefined && traces
+  if (isOver && hasLetGo(service, route)) {
     service.add({ kind: 'cleanup', generations: [...view.generations.keys()] })
     service.tell({
       level: 'info',
       kind: 'deleted',
       message: 'the service is gone: nothing of it runs any more',
     })
-  }
+  } else if (view.pending !== undefined) service.add({ kind: 'no-longer-pending' })
 }
 
 /** The route with nobody behind it, so that every proxy lets go and says so. */
@@ -38,4 +40,16 @@ function closeRoute(service: ServiceDraft): Route | undefined {
   const route: Route = { ...stored, term: service.draft.policy.term, listeners: [], backings: [] }
   service.add({ kind: 'route', route })
   return route
+}
+
+/**
+ * Whether every live proxy has let go of the route, so that its record may be removed. It is closed and removed in two plans: until
+ * the first is applied nobody knows at which revision a proxy is without it.
+ */
+function hasLetGo({ view, draft }: ServiceDraft, route: Route | undefined): boolean {
+  const stands = view.route
+  if (route === undefined || stands === undefined) return true
+  if (stands.value === route && haveApplied(draft.proxies, stands.modified)) return true
+  draft.world.awaitingAcks.add(view.name)
+  return false
 }

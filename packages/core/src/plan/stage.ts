@@ -13,7 +13,8 @@ import type { GenerationRecord, Intent, SpecRecord } from '../model/service.ts'
 import { generationRecord, specRecord } from '../model/service.ts'
 import { type ServiceSpecText, serviceSpec, templateText } from '../model/spec.ts'
 import { type Seen, World } from '../model/world.ts'
-import type { Action } from './draft.ts'
+import type { Resolution } from '../rollout/rollout.ts'
+import { type Action, type Question, recordsOf } from './draft.ts'
 import { Memory, resolutionKey } from './memory.ts'
 import { plan } from './plan.ts'
 
@@ -57,6 +58,11 @@ export class Stage {
   now = 0 as Instant
   /** What an instance becomes when its host starts it. */
   becomes: (placement: Placement) => InstanceState = () => 'ready'
+  /** What a host says of an image; undefined: no answer comes. */
+  resolves: (image: string) => Resolution | undefined = image => ({
+    kind: 'resolved',
+    image: `${image}@sha256:d`,
+  })
   /** Whether the proxy of a host acknowledges what it gets. */
   acknowledges: (host: HostId) => boolean = () => true
   /** Services that the planner is told it cannot read. */
@@ -162,22 +168,20 @@ export class Stage {
       { term: '7', wall: 0, unreadable: this.unreadable },
       this.now,
     )
-    for (const { service, uid, generation, image } of questions)
-      this.memory.resolutions.set(resolutionKey(service, uid, generation), {
-        kind: 'resolved',
-        image: `${image}@sha256:d`,
-      })
+    const answered = questions.filter(question => this.#answer(question))
     if (broken[0] !== undefined) throw broken[0].error
     const said: string[] = []
-    const written = services.flatMap(({ service, actions }) => actions.map(action => keyOf(service, action)))
+    const written = services.flatMap(({ service, actions }) =>
+      actions.flatMap(recordsOf).map(record => `${service} ${record}`),
+    )
     if (new Set(written).size < written.length)
-      throw new Error(`one key is written twice in a plan: ${written.join(', ')}`)
+      throw new Error(`one record is written twice in a plan: ${written.join(', ')}`)
     for (const { service, actions } of services)
       for (const action of actions) {
         said.push(words(service, action))
         this.#apply(service, action)
       }
-    for (const { service } of questions) this.world.dirty.add(service)
+    for (const { service } of answered) this.world.dirty.add(service)
     this.log.push(...said)
     return said
   }
@@ -216,6 +220,13 @@ export class Stage {
 
   phaseOf(name: ServiceName): Phase | undefined {
     return this.world.services.get(name)?.rollout?.value.now
+  }
+
+  #answer({ service, uid, generation, image }: Question): boolean {
+    const answer = this.resolves(image)
+    if (answer === undefined) return false
+    this.memory.resolutions.set(resolutionKey(service, uid, generation), answer)
+    return true
   }
 
   #apply(service: ServiceName, action: Action): void {
@@ -283,13 +294,6 @@ export class Stage {
     this.#revision++
     return { value, modified: String(this.#revision) as Revision }
   }
-}
-
-/** What a store would write. */
-function keyOf(service: ServiceName, action: Action): string {
-  if (action.kind === 'forget') return `placement ${action.host} ${action.instance}`
-  if ('placement' in action) return `placement ${action.placement.host} ${action.placement.instance}`
-  return `${service} ${action.kind} ${action.kind === 'intent-done' ? action.id : ''}`
 }
 
 function words(service: ServiceName, action: Action): string {
