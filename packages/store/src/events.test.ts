@@ -76,3 +76,15 @@ test('waits for a store that is away at the start', async () => {
   expect(writer.isReady).toBe(true)
   stop.abort()
 })
+
+test('an event is cut to a bound, whatever it quotes', async () => {
+  const { store, stop, writer } = open()
+  await writer.ready()
+  const long = '\u0001'.repeat(1024 * 1024)
+  const write = writer.write({ kind: 'told', message: long, actor: long })
+  expect(write.kind === 'put' && Buffer.byteLength(write.json)).toBeLessThan(8 * 1024)
+  expect(await store.commit({ guards: [], writes: [write] })).toMatchObject({ kind: 'committed' })
+  const [entry] = (await store.list(events)).entries
+  expect(entry?.value.message).toMatch(/…$/)
+  stop.abort()
+})

@@ -5,6 +5,7 @@
 import type { Chance, Clock } from '@boxcar/core/model/clock'
 import { after, elapsed, type Instant } from '@boxcar/core/model/clock'
 import type { ClusterEvent } from '@boxcar/core/model/event'
+import { cutText } from '@boxcar/core/model/text'
 import { put } from './collection.ts'
 import { type EventId, events } from './keys.ts'
 import { type Log, silent } from './log.ts'
@@ -15,6 +16,10 @@ const keptMs = 7 * dayMs
 /** How often the lease is looked after: a lost one would make every transaction with an event stale. */
 const checkMs = 5 * 60 * 1000
 const retryMs = 500
+/** What people read of an event; it may quote what others wrote: a registry's answer, an error. */
+const mostMessageBytes = 4096
+/** Any other text of an event: names, who did it. */
+const mostTextBytes = 512
 
 export interface EventWriterOptions {
   readonly store: Store
@@ -73,7 +78,10 @@ export class EventWriter {
     return this.writeTold(this.told(event))
   }
 
-  /** What happens now and is written later, perhaps more than once: its time and its id are drawn. Also before `ready`. */
+  /**
+   * What happens now and is written later, perhaps more than once: its time and its id are drawn, and texts that are too long are
+   * cut, so that no event makes the transaction of its change too large. Also before `ready`.
+   */
   told(event: EventText): ToldEvent {
     const { clock, writer } = this.#options
     const at = clock.wall()
@@ -83,9 +91,9 @@ export class EventWriter {
       at,
       writer,
       kind: event.kind,
-      message: event.message,
+      message: cutText(event.message, mostMessageBytes),
     }
-    return { id: this.#nextId(at), value }
+    return { id: this.#nextId(at), value: bounded(value) }
   }
 
   writeTold({ id, value }: ToldEvent): Write {
@@ -146,4 +154,13 @@ export class EventWriter {
     const count = this.#count.toString(36).padStart(4, '0')
     return { writer: this.#options.writer, id: `${time}-${count}-${this.#options.chance.id().slice(0, 4)}` }
   }
+}
+
+function bounded(event: ClusterEvent): ClusterEvent {
+  const fields = Object.entries(event).map(([name, value]) => [
+    name,
+    typeof value === 'string' && name !== 'message' ? cutText(value, mostTextBytes) : value,
+  ])
+  // The same fields with the same types.
+  return Object.fromEntries(fields) as ClusterEvent
 }

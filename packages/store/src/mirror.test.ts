@@ -60,6 +60,21 @@ describe('a mirror', () => {
     expect(heard).toEqual(['2: put h1, put h2', '3: put h3, removed h1'])
   })
 
+  test('a listener that throws keeps no other from hearing', async () => {
+    const mirror = await open()
+    mirror.onChange(() => {
+      throw new Error('this listener fails')
+    })
+    const later: number[] = []
+    mirror.onChange(changes => later.push(changes.length))
+    await write(putHost(1))
+    await clock.settle()
+    await write(putHost(2))
+    await clock.settle()
+    expect(later).toEqual([1, 1])
+    expect([...mirror.of(presences).keys()]).toEqual(['h1', 'h2'])
+  })
+
   test('reaches every revision, also those that concern others', async () => {
     const mirror = await open()
     const revision = await write(put(events, { writer: 'api', id: '1' }, event))

@@ -3,6 +3,7 @@
  * differences, in revision order; a new snapshot after a lost history is compared with what is held, so what vanished
  * meanwhile is told as well.
  */
+import { attempt } from '@boxcar/core/model/attempt'
 import type { Clock, Instant } from '@boxcar/core/model/clock'
 import { Bell } from './bell.ts'
 import { type AnyCollection, type Collection, keyOf } from './collection.ts'
@@ -29,8 +30,8 @@ export interface MirrorOptions {
 }
 
 /**
- * Called synchronously after the mirror holds the changes; a throw is a bug and ends the process. A value that
- * cannot be read any more is told as removed, and once more when it is really gone; `unreadable` tells the two apart.
+ * Called synchronously after the mirror holds the changes. A throw is a bug; it is logged, and the listener may have missed a
+ * part: one that reads many records contains each. A value that cannot be read any more is told as removed, and once more when it is really gone; `unreadable` tells the two apart.
  */
 export type MirrorListener = (changes: readonly Change[], revision: Revision) => void
 
@@ -179,10 +180,17 @@ export class Mirror {
     if (step.kind === 'snapshot') this.#caughtUp = true
     const told = before.length === 0 ? differences : [...differences, ...this.#gone(before, step.revision)]
     if (told.length > 0) {
-      for (const listener of this.#listeners) listener(told, this.#revision)
+      for (const listener of this.#listeners) this.#tell(listener, told)
       this.#changes.ring()
     }
     this.#steps.ring()
+  }
+
+  /** A listener that throws keeps no other from hearing, nor the mirror from following. */
+  #tell(listener: MirrorListener, changes: readonly Change[]): void {
+    const heard = attempt(() => listener(changes, this.#revision))
+    if ('error' in heard)
+      this.#log.error({ err: heard.error }, 'a listener to the stored records failed: this is a bug')
   }
 
   #applyAll(changes: readonly Change[], unreadable: readonly Unreadable[]): readonly Change[] {
