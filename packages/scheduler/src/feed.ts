@@ -69,12 +69,35 @@ export function unreadableChanges(unreadable: Iterable<string>): readonly WorldC
   })
 }
 
+/** What a change comes to that the world could not take in: the record is there and cannot be read. */
+export function unreadableInstead(change: Change): WorldChange | undefined {
+  return unreadableChange(change.collection, change.kind === 'put' ? change.entry.id : change.id)
+}
+
 function unreadableChange(collection: AnyCollection, id: unknown): WorldChange | undefined {
   if (collection === keys.hosts) return { kind: 'host', host: id as HostId, seen: 'unreadable' }
   if (collection === keys.placements)
     return { kind: 'placement', ...(id as keys.HostInstance), seen: 'unreadable' }
+  if (collection === keys.routeAcks) return { kind: 'route-ack', host: id as HostId, seen: 'unreadable' }
   return undefined
 }
+
+/** Whom a record is of: a placement or a report is of its service and stands on its host. */
+export function ownersOf(key: string): { readonly service?: ServiceName; readonly host?: HostId } {
+  const [collection = '', ...parts] = key.split('/')
+  const isOfInstance = collection === keys.placements.name || collection === keys.reports.name
+  const host = isOfInstance || ofHosts.has(collection) ? keys.hosts.read(parts[0] ?? '') : undefined
+  const name = isOfInstance ? parts.slice(1, 3) : parts.slice(0, 2)
+  const service = ofHosts.has(collection) ? undefined : parseServiceName(name.join('/'))
+  return { ...(service === undefined ? {} : { service }), ...(host === undefined ? {} : { host }) }
+}
+
+const ofHosts: ReadonlySet<string> = new Set(
+  [keys.hosts, keys.hostSettingsOf, keys.presences, keys.routeAcks].map(({ name }) => name),
+)
+
+/** Whether somebody is left as it is while this record cannot be read. Any other counts as absent. */
+export const isDecisive = (key: string): boolean => decisive.has(key.slice(0, key.indexOf('/')))
 
 /** Whom records concern that cannot be read. */
 export interface Unread {
@@ -87,26 +110,19 @@ export function unreadOf(unreadable: Iterable<string>): Unread {
   const services = new Set<ServiceName>()
   const hosts = new Set<HostId>()
   for (const key of unreadable) {
-    const [service, host] = [serviceOfKey(key), hostOfKey(key)]
-    if (service !== undefined) services.add(service)
-    if (host !== undefined) hosts.add(host)
+    const collection = key.slice(0, key.indexOf('/'))
+    const { service, host } = ownersOf(key)
+    if (service !== undefined && planned.has(collection)) services.add(service)
+    if (host !== undefined && collection === keys.hosts.name) hosts.add(host)
   }
   return { services, hosts }
 }
 
-/** Collections by which a service is planned; their keys hold its name, after the host where they are a host's. */
-const planned = new Set(['specs', 'generations', 'rollouts', 'routes'])
+/** Collections by which a service is planned. */
+const planned: ReadonlySet<string> = new Set(
+  [keys.specs, keys.generations, keys.rollouts, keys.routes, keys.placements].map(({ name }) => name),
+)
 
-function serviceOfKey(key: string): ServiceName | undefined {
-  const [collection = '', ...parts] = key.split('/')
-  if (planned.has(collection)) return parseServiceName(parts.slice(0, 2).join('/'))
-  return collection === 'placements' ? parseServiceName(parts.slice(1, 3).join('/')) : undefined
-}
-
-/** The host whose own record this is. */
-function hostOfKey(key: string): HostId | undefined {
-  const [collection, id = ''] = key.split('/')
-  return collection === keys.hosts.name ? keys.hosts.read(id) : undefined
-}
+const decisive: ReadonlySet<string> = new Set([...planned, keys.hosts.name, keys.routeAcks.name])
 
 const nothing: ReadonlySet<string> = new Set()

@@ -4,6 +4,7 @@ import type { Term } from '@boxcar/store/election'
 import type { EventText, EventWriter } from '@boxcar/store/events'
 import type { Store } from '@boxcar/store/store'
 import type { Unread } from './feed.ts'
+import type { InternalErrors } from './internal-errors.ts'
 import type { Watching } from './watchman.ts'
 
 export interface HeraldDeps {
@@ -14,14 +15,16 @@ export interface HeraldDeps {
 export class Herald {
   readonly #deps: HeraldDeps
   readonly #term: Term
+  readonly #errors: InternalErrors
   #held: string | undefined
   #cutOff: ReadonlySet<HostId> = new Set()
   #unread = ''
   readonly #tooLarge = new Set<ServiceName>()
 
-  constructor(deps: HeraldDeps, term: Term) {
+  constructor(deps: HeraldDeps, term: Term, errors: InternalErrors) {
     this.#deps = deps
     this.#term = term
+    this.#errors = errors
   }
 
   tellOfHosts({ held, cutOff }: Watching): void {
@@ -65,9 +68,11 @@ export class Herald {
   }
 
   #tell(event: EventText): void {
-    const { store, events } = this.#deps
-    const written = events.write({ ...event, term: this.#term.id })
-    void store.commit({ guards: [this.#term.guard], writes: [written] })
+    void this.#errors.containLater({ kind: 'cluster' }, { words: `telling of ${event.kind}` }, async () => {
+      const { store, events } = this.#deps
+      const written = events.write({ ...event, term: this.#term.id })
+      await store.commit({ guards: [this.#term.guard], writes: [written] })
+    })
   }
 }
 

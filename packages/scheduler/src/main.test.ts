@@ -318,7 +318,24 @@ test('so it is when a deadline has passed meanwhile', async () => {
   await until(hasPlaced(0), 10_000)
 })
 
-test('a plan that does not fit into one write is told, once', async () => {
+test('a plan that does not fit into one write is told, once, and stands among what is pending', async () => {
+  candidate(1)
+  resolves = (_, image) => ({ kind: 'resolved', image: `${image}@sha256:${'d'.repeat(1.2 * 1024 * 1024)}` })
+  await write(...host('h1'), ...service(web, 1, { rollout: { progressDeadline: '10m' } }))
+  await clock.advance(60_000)
+  const told = (await people.list(keys.events)).entries.filter(e => e.value.level === 'error')
+  expect(told.map(e => [e.value.kind, e.value.service])).toEqual([['too-large', 'web']])
+  const pending = await people.get(keys.pendings, web)
+  expect(pending?.value.obstacles).toEqual([
+    {
+      kind: 'internal-error',
+      doing: 'committing its plan',
+      error: 'it does not fit into one write of the store',
+    },
+  ])
+})
+
+test('evidence of any size is cut to fit', async () => {
   candidate(1)
   await write(...host('h1'), ...service(web, 1, { rollout: { progressDeadline: '10s' } }))
   await until(hasPlaced(1), 3000)
@@ -327,9 +344,11 @@ test('a plan that does not fit into one write is told, once', async () => {
   const instance = entry?.value.instance ?? ('' as never)
   const report = { instance, uid: 'u1', attempt: 1, restarts: 0, since: 0, ...evidence }
   await write(put(keys.reports, { host: 'h1' as HostId, instance }, report))
-  await clock.advance(60_000)
-  const told = (await people.list(keys.events)).entries.filter(e => e.value.kind === 'too-large')
-  expect(told.map(e => [e.value.service, e.value.level])).toEqual([['web', 'error']])
+  await clock.advance(15_000)
+  const rollout = await people.get(keys.rollouts, web)
+  expect(rollout?.value.now).toEqual({ phase: 'reverted', rejected: 1 })
+  expect(JSON.stringify(rollout?.value).length).toBeLessThan(4096)
+  expect(rollout?.value.rejections[0]?.evidence[0]?.lastLog?.[0]).toMatch(/^x+…$/)
 })
 
 test('a write whose answer was lost is not made twice, however late the news of it comes', async () => {

@@ -1,6 +1,7 @@
 /** Puts a scheduler candidate together: campaigns for ever, leads while elected. */
-import type { Chance } from '@boxcar/core/model/clock'
+import { type Chance, elapsed } from '@boxcar/core/model/clock'
 import { campaign, type Term } from '@boxcar/store/election'
+import { CampaignPause } from './campaign-pause.ts'
 import { lead } from './loop.ts'
 import type { SchedulerDeps } from './office.ts'
 
@@ -31,16 +32,35 @@ export function startScheduler(deps: CandidateDeps): RunningScheduler {
 
   async function run(): Promise<void> {
     const { store, clock, chance, address, log } = deps
-    for await (const term of campaign({ store, clock, chance, address, log, signal: ending.signal })) {
-      current = term
+    const { signal } = ending
+    const pause = new CampaignPause(chance)
+    while (!signal.aborted) {
+      let began = clock.now()
       try {
-        await lead(term, deps, ending.signal)
+        for await (const term of campaign({ store, clock, chance, address, log, signal })) {
+          began = clock.now()
+          await leadFor(term)
+          pause.afterTerm(elapsed(began, clock.now()))
+        }
       } catch (error) {
-        log.error({ err: error, term: term.id }, 'the leader failed and resigns')
-      } finally {
-        current = undefined
-        await term.resign()
+        // Whoever else stands leads meanwhile.
+        const pauseMs = pause.afterFailure(elapsed(began, clock.now()))
+        log.error(
+          { err: error, pauseMs: Math.round(pauseMs) },
+          'the leader failed; it stands for election again later',
+        )
+        await clock.sleep(pauseMs, signal)
       }
+    }
+  }
+
+  async function leadFor(term: Term): Promise<void> {
+    current = term
+    try {
+      await lead(term, deps, ending.signal)
+    } finally {
+      current = undefined
+      await term.resign()
     }
   }
 }

@@ -1,23 +1,38 @@
 /**
  * One leader's term in office: its world, its memory, and one turn of the loop: look at everything, decide purely, act once.
  */
-import { type Clock, elapsed } from '@boxcar/core/model/clock'
-import type { ServiceName } from '@boxcar/core/model/ids'
-import { World } from '@boxcar/core/model/world'
+import { attempt } from '@boxcar/core/model/attempt'
+import { after, type Clock, elapsed, type Instant } from '@boxcar/core/model/clock'
+import type { HostId, ServiceName } from '@boxcar/core/model/ids'
+import { World, type WorldChange } from '@boxcar/core/model/world'
+import type { ServicePlan } from '@boxcar/core/plan/draft'
 import { Memory } from '@boxcar/core/plan/memory'
 import { type Plan, plan } from '@boxcar/core/plan/plan'
-import { commitAll } from '@boxcar/store/commit'
+import { keyOf } from '@boxcar/store/collection'
+import { commitAll, type Group, type GroupOutcome } from '@boxcar/store/commit'
 import type { Term } from '@boxcar/store/election'
 import type { EventWriter } from '@boxcar/store/events'
+import { routeAcks } from '@boxcar/store/keys'
 import type { Mirror } from '@boxcar/store/mirror'
-import { type CommitOutcome, compareRevisions, type Revision, type Store } from '@boxcar/store/store'
+import { type Change, compareRevisions, type Revision, type Store } from '@boxcar/store/store'
 import type { Logger } from 'pino'
 import type { Agents } from './agents.ts'
-import { followed, unreadableChanges, unreadOf, worldChange } from './feed.ts'
+import { errorWrites } from './error-records.ts'
+import {
+  followed,
+  isDecisive,
+  ownersOf,
+  type Unread,
+  unreadableChanges,
+  unreadableInstead,
+  unreadOf,
+  worldChange,
+} from './feed.ts'
 import { Herald } from './herald.ts'
+import { type Doing, type Failing, InternalErrors, type Owner } from './internal-errors.ts'
 import { Questions } from './questions.ts'
 import { Retries } from './retries.ts'
-import { groupsOf } from './transactions.ts'
+import { groupsOf, type Planned } from './transactions.ts'
 import { Wake } from './wake.ts'
 import { type Watching, Watchman } from './watchman.ts'
 
@@ -47,6 +62,11 @@ export class Office {
   readonly #questions: Questions
   readonly #herald: Herald
   readonly #retries: Retries
+  readonly #errors: InternalErrors
+  /** Keys of records that could not be read when they were last looked at. */
+  #unread: ReadonlySet<string> = new Set()
+  /** Errors are not written down before. */
+  #writeErrorsAt: number = Number.NEGATIVE_INFINITY
   /** What was written must be seen before more is planned, or it would be done twice; 'unknown': first put a fence. */
   #mustSee: Revision | 'unknown' | undefined
   #troubles: number
@@ -56,11 +76,16 @@ export class Office {
     this.#deps = deps
     this.#troubles = deps.mirror.troubles
     this.#retries = new Retries(deps.clock)
-    this.#herald = new Herald(deps, term)
-    this.#watchman = new Watchman(deps.clock, deps.agents)
-    this.#questions = new Questions(deps.clock, deps.agents, this.#memory, service => {
-      this.#world.dirty.add(service)
-      this.wake.ring()
+    this.#errors = new InternalErrors(deps.log, (host, failure) => this.#world.setFailure(host, failure))
+    this.#herald = new Herald(deps, term, this.#errors)
+    this.#watchman = new Watchman(deps.clock, deps.agents, this.#errors)
+    this.#questions = new Questions({
+      ...deps,
+      memory: this.#memory,
+      answered: service => {
+        this.#world.dirty.add(service)
+        this.wake.ring()
+      },
     })
   }
 
@@ -69,44 +94,82 @@ export class Office {
     const { mirror, clock } = this.#deps
     const now = clock.now()
     for (const collection of followed)
-      for (const entry of mirror.of(collection).values()) {
-        const change = worldChange({ kind: 'put', collection, entry })
-        if (change !== undefined) this.#world.apply(change, now)
-      }
+      for (const entry of mirror.of(collection).values())
+        this.#takeIn({ kind: 'put', collection, entry }, now)
     for (const change of unreadableChanges(mirror.unreadable.keys())) this.#world.apply(change, now)
     this.#world.revision = mirror.revision
     this.wake.ring() // a new leader acts at once
     return mirror.onChange((changes, revision) => {
       const at = clock.now()
-      for (const change of changes) {
-        const translated = worldChange(change, mirror.unreadable)
-        if (translated !== undefined) this.#world.apply(translated, at)
-      }
+      for (const change of changes) this.#takeIn(change, at)
       this.#world.revision = revision
       this.wake.ring()
     })
   }
 
+  /** One change into the world. What makes it throw concerns its own service and host: the record counts as unreadable. */
+  #takeIn(change: Change, now: Instant): void {
+    const key = keyOf(change.collection, change.kind === 'put' ? change.entry.id : change.id)
+    const { unreadable } = this.#deps.mirror
+    const taken = attempt(() => this.#apply(worldChange(change, unreadable), now))
+    if ('value' in taken) return this.#noteRead(key)
+    this.#noteUnread(key, taken.error)
+    for (const owner of listedOwners(key))
+      this.#errors.contain(owner, { words: 'leaving out what cannot be read', key: `${key} left out` }, () =>
+        this.#apply(unreadableInstead(change), now),
+      )
+  }
+
+  #apply(change: WorldChange | undefined, now: Instant): void {
+    if (change !== undefined) this.#world.apply(change, now)
+  }
+
+  #noteUnread(key: string, error: unknown, isTold = false): void {
+    for (const owner of listedOwners(key)) this.#errors.note(owner, reading(key, isTold), error)
+  }
+
+  #noteRead(key: string): void {
+    for (const owner of listedOwners(key)) this.#errors.clear(owner, reading(key))
+  }
+
+  /** Records that do not parse; the world was told of them as they came. */
+  #lookAtUnread(): Unread {
+    const { unreadable } = this.#deps.mirror
+    const keys = new Set<string>()
+    for (const [key, { reason }] of unreadable)
+      if (isDecisive(key)) {
+        keys.add(key)
+        this.#noteUnread(key, reason, true)
+      }
+    for (const key of this.#unread) if (!keys.has(key)) this.#noteRead(key)
+    this.#unread = keys
+    return unreadOf(unreadable.keys())
+  }
+
   async turn(): Promise<void> {
     const { clock } = this.#deps
     const watching = this.#watchman.look(this.#world)
-    this.#herald.tellOfHosts(watching)
+    this.#remark(() => this.#herald.tellOfHosts(watching))
     if (await this.#seesOwnWrites()) {
       const retried = this.#retries.take(this.#world.dirty)
       const since = this.#world.revision
-      const unread = unreadOf(this.#deps.mirror.unreadable.keys())
-      this.#herald.tellUnread(unread)
-      const policy = { term: this.#term.id, wall: clock.wall(), unreadable: unread.services }
+      const unread = this.#lookAtUnread()
+      this.#remark(() => this.#herald.tellUnread(unread))
+      const unreadable = new Set([...unread.services, ...this.#errors.servicesFailingAt(readingWords)])
+      const policy = { term: this.#term.id, wall: clock.wall(), unreadable }
       const planned = plan(this.#world, this.#memory, policy, clock.now())
       for (const question of planned.questions) this.#questions.ask(question, this.#world)
       for (const { service, error } of planned.broken) {
-        this.#deps.log.error({ err: error, service }, 'a service cannot be planned: this is a bug')
+        this.#errors.note(ofService(service), planning, error)
         this.#failed(service, slowRetryMs)
       }
+      for (const { host, error } of planned.brokenHosts)
+        this.#errors.note({ kind: 'host', host }, readingAck(host), error)
       const busy = new Set([...planned.services, ...planned.broken].map(it => it.service))
-      for (const service of retried) if (!busy.has(service)) this.#retries.done(service)
+      for (const service of retried) if (!busy.has(service)) this.#succeeded(service)
       if (planned.unfinished) this.wake.ring()
       await this.#commit(planned, since)
+      await this.#writeErrors()
     }
     this.#wakeInTime(watching)
   }
@@ -127,28 +190,66 @@ export class Office {
   async #commit(planned: Plan, since: Revision): Promise<void> {
     const { store, events, clock, log } = this.#deps
     const began = clock.now()
-    const groups = planned.services.flatMap(service =>
-      groupsOf(service, { events, term: this.#term.id, since }),
-    )
+    const groups = planned.services
+      .flatMap(service => this.#groupsOf(service, { events, term: this.#term.id, since }))
+      .sort((a, b) => Number(a.alone === true) - Number(b.alone === true))
     const refused = new Map<ServiceName, Refused>()
+    const unsent = new Set<ServiceName>()
     for (let from = 0; from < groups.length; from += groupsAtOnce) {
       const some = groups.slice(from, from + groupsAtOnce)
-      for (const { tag, outcome } of await commitAll(store, some, {
+      for (const { tag, outcome, sent } of await commitAll(store, some, {
         always: [this.#term.guard],
         inFlight: 16,
       })) {
         this.#noteWritten(outcome)
-        if (outcome.kind !== 'committed' && (outcome.kind !== 'stale' || !refused.has(tag)))
+        if (outcome.kind === 'unknown' && !sent) unsent.add(tag)
+        else if (outcome.kind !== 'committed' && (outcome.kind !== 'stale' || !refused.has(tag)))
           refused.set(tag, outcome)
       }
       this.#term.progress()
     }
-    for (const { service } of planned.services) this.#note(service, refused.get(service))
+    for (const service of new Set(groups.map(({ tag }) => tag)))
+      if (unsent.has(service) && !refused.has(service)) this.#world.dirty.add(service)
+      else this.#note(service, refused.get(service))
     if (groups.length > 0)
       log.debug({ since, groups: groups.length, ms: elapsed(began, clock.now()) }, 'planned')
   }
 
-  #noteWritten(outcome: CommitOutcome): void {
+  /** None where they cannot be made. A service whose plan failed before is committed alone. */
+  #groupsOf(service: ServicePlan, planned: Planned): readonly Group<ServiceName>[] {
+    const isSuspect = this.#retries.timesFailed(service.service) > 0
+    const groups = this.#errors.contain(ofService(service.service), writing, () =>
+      groupsOf(service, planned, isSuspect),
+    )
+    if (groups === undefined) this.#failed(service.service, slowRetryMs)
+    return groups ?? []
+  }
+
+  /** Writes down what the leader failed at, where people look for it. */
+  async #writeErrors(): Promise<void> {
+    const { store, events, clock } = this.#deps
+    if (this.#mustSee === 'unknown' || clock.now() < this.#writeErrorsAt) return
+    const recorded = { world: this.#world, events, term: this.#term.id, wall: clock.wall() }
+    const groups = this.#errors.failing().flatMap((failing): Group<Failing>[] => {
+      const made = attempt(() => errorWrites(failing, recorded))
+      if ('value' in made && made.value.length > 0) return [{ tag: failing, guards: [], writes: made.value }]
+      this.#errors.told(failing) // there is nothing to write, or no way to
+      return []
+    })
+    if (groups.length === 0) return
+    for (const { tag, outcome } of await commitAll(store, groups, { always: [this.#term.guard] })) {
+      this.#noteWritten(outcome)
+      if (outcome.kind === 'committed') this.#errors.told(tag)
+      else this.#writeErrorsAt = after(clock.now(), slowRetryMs)
+    }
+  }
+
+  /** A remark that cannot be made holds up no plan. */
+  #remark(make: () => void): void {
+    this.#errors.contain({ kind: 'cluster' }, { words: 'telling what it sees of hosts and records' }, make)
+  }
+
+  #noteWritten(outcome: GroupOutcome<unknown>['outcome']): void {
     const newest = this.#mustSee
     if (outcome.kind === 'unknown') this.#mustSee = 'unknown'
     if (outcome.kind !== 'committed' || newest === 'unknown') return
@@ -160,15 +261,22 @@ export class Office {
   #note(service: ServiceName, refused: Refused | undefined): void {
     const { events, log } = this.#deps
     if (refused === undefined) {
-      this.#retries.done(service)
       this.#herald.fits(service)
-      return
+      return this.#succeeded(service)
     }
     log.info({ service, outcome: refused }, 'a plan was not committed and is made again')
     if (refused.kind === 'stale') void events.check()
     if (refused.kind === 'too-large') this.#herald.tellTooLarge(service)
     // What was planned from is simply older than what stands: try at once. Anything else needs time to pass.
     this.#failed(service, refused.kind === 'stale' ? 0 : slowRetryMs)
+    const reason = refusalOf(refused, this.#retries.timesFailed(service))
+    if (reason !== undefined) this.#errors.note(ofService(service), committing(refused), reason)
+  }
+
+  /** It was planned and all of it is committed. */
+  #succeeded(service: ServiceName): void {
+    this.#retries.done(service)
+    for (const doing of [planning, writing, committing()]) this.#errors.clear(ofService(service), doing)
   }
 
   /** It is planned again when its next try is due, and not before: a time that has come would have it planned at every turn. */
@@ -195,4 +303,50 @@ export class Office {
   }
 }
 
-type Refused = Exclude<CommitOutcome, { kind: 'committed' }>
+type Refused = Exclude<GroupOutcome<unknown>['outcome'], { kind: 'committed' }>
+
+/** As often in a row a plan may be refused for what changed meanwhile, or get no answer, before that counts as a failure. */
+const timesBeforeTold = 8
+
+/** Why a refusal is a failure to be told; nothing where time mends it, or where it is not the service's. */
+function refusalOf(refused: Refused, times: number): string | undefined {
+  switch (refused.kind) {
+    case 'invalid':
+      return refused.reason
+    case 'too-large':
+      return 'it does not fit into one write of the store'
+    case 'stale':
+      return times < timesBeforeTold
+        ? undefined
+        : 'the store refuses it: what it was made from has changed each time'
+    case 'unknown':
+      return times < timesBeforeTold
+        ? undefined
+        : `the store does not say what became of it: ${refused.reason}`
+    case 'full':
+      return undefined
+  }
+}
+
+const ofService = (service: ServiceName): Owner => ({ kind: 'service', service })
+
+const planning: Doing = { words: 'planning it' }
+const writing: Doing = { words: 'writing down its plan' }
+/** What is too large has an event of its own. */
+const committing = (refused?: Refused): Doing => ({
+  words: 'committing its plan',
+  isTold: refused?.kind === 'too-large',
+})
+const readingWords = 'reading its records'
+const reading = (key: string, isTold = false): Doing => ({ words: readingWords, key, isTold })
+/** Until it acknowledges anew. */
+const readingAck = (host: HostId): Doing => reading(keyOf(routeAcks, host))
+
+/** Whom a record concerns. */
+function listedOwners(key: string): readonly Owner[] {
+  const { service, host } = ownersOf(key)
+  return [
+    ...(service === undefined ? [] : [ofService(service)]),
+    ...(host === undefined ? [] : [{ kind: 'host' as const, host }]),
+  ]
+}

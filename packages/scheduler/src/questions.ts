@@ -1,10 +1,13 @@
 /** Questions that only a host can answer, asked with patience: which digest an image has. */
+import { errorText } from '@boxcar/core/model/attempt'
 import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
+import type { HostRecord } from '@boxcar/core/model/host'
 import { byId, type HostId, type ServiceName } from '@boxcar/core/model/ids'
 import type { HostState, World } from '@boxcar/core/model/world'
 import type { Question } from '@boxcar/core/plan/draft'
 import { type Memory, resolutionKey } from '@boxcar/core/plan/memory'
 import type { Resolution } from '@boxcar/core/rollout/rollout'
+import type { Log } from '@boxcar/store/log'
 import type { Agents } from './agents.ts'
 
 interface Asked {
@@ -21,17 +24,28 @@ const mostPauseMs = 30_000
 /** A question that nobody came back to is forgotten. */
 const mostKept = 1000
 
+export interface QuestionsDeps {
+  readonly clock: Clock
+  readonly agents: Agents
+  /** Where the answers go. */
+  readonly memory: Memory
+  readonly log: Log
+  readonly answered: (service: ServiceName) => void
+}
+
 export class Questions {
   readonly #clock: Clock
   readonly #agents: Agents
   readonly #memory: Memory
+  readonly #log: Log
   readonly #answered: (service: ServiceName) => void
   readonly #asked = new Map<string, Asked>()
 
-  constructor(clock: Clock, agents: Agents, memory: Memory, answered: (service: ServiceName) => void) {
+  constructor({ clock, agents, memory, log, answered }: QuestionsDeps) {
     this.#clock = clock
     this.#agents = agents
     this.#memory = memory
+    this.#log = log
     this.#answered = answered
   }
 
@@ -40,6 +54,10 @@ export class Questions {
     const key = resolutionKey(question.service, question.uid, question.generation)
     const before = this.#asked.get(key)
     if (before?.state === 'asking' || (before !== undefined && this.#clock.now() < before.nextAt)) return
+    void this.#askInTurn(question, key, before, world)
+  }
+
+  async #askInTurn(question: Question, key: string, before: Asked | undefined, world: World): Promise<void> {
     const hosts = [...world.hosts.values()].filter(canAnswer).sort((a, b) => byId(a.id, b.id))
     const fresh = hosts.filter(host => before?.refusedBy.has(host.id) !== true)
     const from = fresh.length > 0 ? fresh : hosts
@@ -48,19 +66,28 @@ export class Questions {
     if (record === undefined) return
     const refusedBy = before?.refusedBy ?? new Set<HostId>()
     this.#note(key, { state: 'asking', nextAt: this.#clock.now(), tries: tries + 1, refusedBy })
-    void this.#agents.resolve(record, question.image).then(answer => {
-      const refusals = isRefusal(answer) ? new Set([...refusedBy, record.id]) : refusedBy
-      const believed = refusals.size >= Math.min(2, hosts.length)
-      this.#memory.resolutions.set(
-        key,
-        isRefusal(answer) && !believed ? { ...answer, permanent: false } : answer,
-      )
-      // A second opinion is asked for at once; a passing failure has time to pass.
-      const pauseMs = isRefusal(answer) && !believed ? 0 : Math.min(firstPauseMs * 2 ** tries, mostPauseMs)
-      const nextAt = after(this.#clock.now(), pauseMs)
-      this.#note(key, { state: 'answered', nextAt, tries: tries + 1, refusedBy: refusals })
-      this.#answered(question.service)
-    })
+    const answer = await this.#resolve(record, question.image)
+    const refusals = isRefusal(answer) ? new Set([...refusedBy, record.id]) : refusedBy
+    const believed = refusals.size >= Math.min(2, hosts.length)
+    this.#memory.resolutions.set(
+      key,
+      isRefusal(answer) && !believed ? { ...answer, permanent: false } : answer,
+    )
+    // A second opinion is asked for at once; a passing failure has time to pass.
+    const pauseMs = isRefusal(answer) && !believed ? 0 : Math.min(firstPauseMs * 2 ** tries, mostPauseMs)
+    const nextAt = after(this.#clock.now(), pauseMs)
+    this.#note(key, { state: 'answered', nextAt, tries: tries + 1, refusedBy: refusals })
+    this.#answered(question.service)
+  }
+
+  /** What is thrown is no answer of a host: the planner tells of it, and the question is asked again. */
+  async #resolve(host: HostRecord, image: string): Promise<Resolution> {
+    try {
+      return await this.#agents.resolve(host, image)
+    } catch (error) {
+      this.#log.error({ err: error, host: host.id, image }, 'internal error: asking for an image threw')
+      return { kind: 'failed', reason: errorText(error), permanent: false, isInternal: true }
+    }
   }
 
   #note(key: string, asked: Asked): void {

@@ -20,6 +20,11 @@ export class Retries {
     return Math.min(Number.POSITIVE_INFINITY, ...[...this.#again.values()].map(it => it.at))
   }
 
+  /** How often in a row it has failed by now. */
+  timesFailed(service: ServiceName): number {
+    return this.#again.get(service)?.times ?? 0
+  }
+
   /** A plan was refused; it is made again after `leastMs` or more. */
   failed(service: ServiceName, leastMs: number): void {
     const times = (this.#again.get(service)?.times ?? 0) + 1

@@ -7,10 +7,13 @@ import { absent, put, remove, unchanged } from '@boxcar/store/collection'
 import type { Group } from '@boxcar/store/commit'
 import type { EventWriter } from '@boxcar/store/events'
 import * as keys from '@boxcar/store/keys'
+import { batchBytes, bytesOf } from '@boxcar/store/limits'
 import type { Guard, Write } from '@boxcar/store/store'
 
-/** Placements beyond so many go into groups of their own; the first group has the phase, the routes and the story. */
+/** A group holds no more; the first one has the phase, the routes and the story. */
 const mostWrites = 100
+/** A group must fit into one transaction beside its guards. */
+const mostBytes = batchBytes - 64 * 1024
 
 export interface Planned {
   readonly events: EventWriter
@@ -19,20 +22,50 @@ export interface Planned {
   readonly since: Revision
 }
 
-export function groupsOf(plan: ServicePlan, planned: Planned): readonly Group<ServiceName>[] {
+/** The writes of a service's plan in groups that each fit into a transaction. `alone`: it failed before. */
+export function groupsOf(plan: ServicePlan, planned: Planned, alone = false): readonly Group<ServiceName>[] {
   const guards = guardsOf(plan, planned.since)
-  const first = plan.actions.filter(action => !isBulk(action))
-  const bulk = plan.actions.filter(isBulk)
+  const isMove = isPartOfMove(plan)
+  const move = plan.actions.filter(isMove).flatMap(action => writesOf(plan.service, action))
   const told = plan.stories.map(story => planned.events.write(eventOf(plan.service, story, planned)))
-  const actions = [...first, ...bulk]
-  const writes = [...told, ...actions.flatMap(action => writesOf(plan.service, action))]
-  const groups: Group<ServiceName>[] = []
-  for (let from = 0; from < writes.length; from += mostWrites)
-    groups.push({ tag: plan.service, guards, writes: writes.slice(from, from + mostWrites) })
-  return groups
+  const rest = [
+    ...plan.actions.filter(action => !isMove(action) && !isBulk(action)),
+    ...plan.actions.filter(isBulk),
+  ].flatMap(action => writesOf(plan.service, action))
+  return inGroups(move, [...told, ...rest]).map(writes => ({ tag: plan.service, guards, writes, alone }))
 }
 
+/**
+ * What must not be torn apart: phase and route change in one revision, an intent is gone when it was acted on, and what was pending
+ * when that is done.
+ */
+function isPartOfMove({ actions }: ServicePlan): (action: Action) => boolean {
+  const hasRollout = actions.some(({ kind }) => kind === 'rollout')
+  return ({ kind }) => moves.has(kind) || (kind === 'intent-done' && hasRollout)
+}
+
+const moves: ReadonlySet<Action['kind']> = new Set(['rollout', 'route', 'pending', 'no-longer-pending'])
+
 const isBulk = ({ kind }: Action): boolean => kind === 'place' || kind === 'release' || kind === 'forget'
+
+/** The first group begins with `together`; the others are filled one write after another. */
+function inGroups(together: readonly Write[], rest: readonly Write[]): readonly (readonly Write[])[] {
+  const groups: Write[][] = []
+  let open = [...together]
+  let bytes = open.reduce((sum, write) => sum + bytesOf(write), 0)
+  for (const write of rest) {
+    const more = bytesOf(write)
+    if (open.length > 0 && (open.length >= mostWrites || bytes + more > mostBytes)) {
+      groups.push(open)
+      open = []
+      bytes = 0
+    }
+    open.push(write)
+    bytes += more
+  }
+  if (open.length > 0) groups.push(open)
+  return groups
+}
 
 /** The spec still stands as it was read; where something is placed, no operator changed a host meanwhile. */
 function guardsOf(plan: ServicePlan, since: Revision): readonly Guard[] {

@@ -3,9 +3,11 @@ import { cutOffMs } from '@boxcar/core/health/verdict'
 import type { HostId, InstanceId } from '@boxcar/core/model/ids'
 import type { Revision } from '@boxcar/core/model/revision'
 import { type HostHealth, World } from '@boxcar/core/model/world'
+import { silent as noLog } from '@boxcar/store/log'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { InternalErrors } from './internal-errors.ts'
 import { type Watching, Watchman } from './watchman.ts'
 
 let clock: VirtualClock
@@ -77,13 +79,17 @@ async function lostAfterMs(n: number, mostMs = 60_000): Promise<number> {
 }
 
 const office = () =>
-  new Watchman(clock, {
-    async isAlive({ id }) {
-      asked++
-      return !silent.has(id)
+  new Watchman(
+    clock,
+    {
+      async isAlive({ id }) {
+        asked++
+        return !silent.has(id)
+      },
+      resolve: () => Promise.reject(new Error('nobody resolves here')),
     },
-    resolve: () => Promise.reject(new Error('nobody resolves here')),
-  })
+    new InternalErrors(noLog, (id, failure) => world.setFailure(id, failure)),
+  )
 
 beforeEach(() => {
   clock = new VirtualClock()

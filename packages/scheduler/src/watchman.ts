@@ -10,9 +10,11 @@ import {
   verdict,
 } from '@boxcar/core/health/verdict'
 import { type Clock, elapsed, type Instant } from '@boxcar/core/model/clock'
+import type { HostRecord } from '@boxcar/core/model/host'
 import type { HostId } from '@boxcar/core/model/ids'
 import { type HostState, isRegistered, type World } from '@boxcar/core/model/world'
 import type { Agents } from './agents.ts'
+import type { InternalErrors } from './internal-errors.ts'
 
 export interface Watching {
   readonly held: { readonly because: string; readonly hosts: readonly HostId[] } | undefined
@@ -27,6 +29,7 @@ const askEveryMs = 400
 export class Watchman {
   readonly #clock: Clock
   readonly #agents: Agents
+  readonly #errors: InternalErrors
   readonly #absences = new Map<HostId, Absence>()
   /** Hosts with work whose key is missing, and when it went. */
   readonly #vanished = new Map<HostId, Instant>()
@@ -36,9 +39,10 @@ export class Watchman {
   #storeBack: Instant | undefined
 
   /** A new leader makes a new one: the grace of every missing host starts afresh. */
-  constructor(clock: Clock, agents: Agents) {
+  constructor(clock: Clock, agents: Agents, errors: InternalErrors) {
     this.#clock = clock
     this.#agents = agents
+    this.#errors = errors
   }
 
   /** The store is away, or was since this was last asked: what it says of leases is not believed for a while. */
@@ -53,7 +57,7 @@ export class Watchman {
     for (const host of world.hosts.values()) {
       if (!isRegistered(host)) continue
       known++
-      this.#note(world, host)
+      this.#judge(host.id, 'note', () => this.#note(world, host))
     }
     for (const id of this.#absences.keys()) if (!isRegistered(world.hosts.get(id))) this.#forget(id)
     if (this.#absences.size === 0) {
@@ -82,13 +86,12 @@ export class Watchman {
   #judgeAbsent(world: World, known: number, now: Instant): Watching {
     if (this.#pulledAt === undefined && pulls(this.#vanished.values(), known, now)) this.#pulledAt = now
     const undecided = [...this.#absences.values()].filter(it => world.hosts.get(it.host)?.health !== 'lost')
-    const candidates: Candidate[] = undecided
-      .filter(it => verdict(it, now) === 'lost')
+    const candidates = undecided
+      .flatMap(it => this.#judge(it.host, 'candidate', () => candidatesOf(it, world, now)) ?? [])
       .sort((a, b) => a.goneSince - b.goneSince)
-      .map(({ host, goneSince }) => ({ host, goneSince, idle: !hasWork(world.hosts.get(host)) }))
     const decision = this.#brake(candidates, known, now)
     const evicted = new Set(decision.evict)
-    for (const id of evicted) world.judge(id, 'lost')
+    for (const id of evicted) this.#judge(id, 'evict', () => world.judge(id, 'lost'))
 
     const left = undecided.filter(it => !evicted.has(it.host))
     // Where nobody is seen, nobody could hear an order either: nothing is gained by not waiting.
@@ -97,7 +100,7 @@ export class Watchman {
     for (const absence of left) {
       const isCut = someAreSeen && isCutOff(absence, now)
       if (isCut) cutOff.push(absence.host)
-      world.judge(absence.host, isCut ? 'cut-off' : 'suspect')
+      this.#judge(absence.host, 'absent', () => world.judge(absence.host, isCut ? 'cut-off' : 'suspect'))
       this.#ask(absence, world.hosts.get(absence.host), now) // also while the brake holds: it may answer
     }
     // A host that stays dead, and one that answers, must not keep the brake pulled, nor keep it from being pulled again.
@@ -138,13 +141,29 @@ export class Watchman {
   #ask(absence: Absence, host: HostState | undefined, now: Instant): void {
     if (absence.asked !== undefined && elapsed(absence.asked, now) < askEveryMs) return
     this.#absences.set(absence.host, { ...absence, asked: now })
-    const answer = host?.record === undefined ? Promise.resolve(false) : this.#agents.isAlive(host.record)
-    void answer.then(didAnswer => {
-      const known = this.#absences.get(absence.host)
-      if (known === undefined) return
-      this.#absences.set(absence.host, heard(known, now, didAnswer))
-    })
+    void this.#hear(absence.host, host?.record, now)
   }
+
+  /** One that cannot be asked, since asking throws, does not answer either. */
+  async #hear(id: HostId, record: HostRecord | undefined, asked: Instant): Promise<void> {
+    const doing = { words: 'asking it whether it is alive' }
+    const didAnswer =
+      record !== undefined &&
+      (await this.#errors.containLater({ kind: 'host', host: id }, doing, () => this.#agents.isAlive(record)))
+    const known = this.#absences.get(id)
+    if (known !== undefined) this.#absences.set(id, heard(known, asked, didAnswer === true))
+  }
+
+  /** One host at a time: what throws at one concerns no other. `step` tells the steps of a look apart. */
+  #judge<Value>(host: HostId, step: string, run: () => Value): Value | undefined {
+    return this.#errors.contain({ kind: 'host', host }, { words: 'judging its health', key: step }, run)
+  }
+}
+
+/** The host as one to call lost, if its time has come. */
+function candidatesOf(absence: Absence, world: World, now: Instant): readonly Candidate[] {
+  const { host, goneSince } = absence
+  return verdict(absence, now) === 'lost' ? [{ host, goneSince, idle: !hasWork(world.hosts.get(host)) }] : []
 }
 
 function hasWork(host: HostState | undefined): boolean {

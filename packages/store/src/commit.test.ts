@@ -123,8 +123,56 @@ describe('commitAll', () => {
     expect(history).toHaveLength(1)
   })
 
-  test('two groups that write one key are a mistake', async () => {
-    await expect(commitAll(store, [group(1), group(1)])).rejects.toThrow('once')
+  test('groups that write one key are invalid, and the others are committed', async () => {
+    const twice: Group<number> = { guards: [], writes: [putHost(7), putHost(7)], tag: 7 }
+    const outcomes = await commitAll(store, [group(1), group(2), group(1), twice, group(3)])
+    expect(outcomes.map(({ outcome }) => outcome.kind)).toEqual([
+      'invalid',
+      'committed',
+      'invalid',
+      'invalid',
+      'committed',
+    ])
+    expect(outcomes[3]?.outcome).toEqual({ kind: 'invalid', reason: 'presence/h7 is written twice' })
+    expect(history.map(({ events }) => events.length)).toEqual([2])
+  })
+
+  test('a group at which the store throws is invalid, and those that went with it are committed', async () => {
+    const commit = store.commit.bind(store)
+    store.commit = transaction =>
+      transaction.writes.some(({ key }) => key === 'presence/h2000')
+        ? Promise.reject(new Error('cannot be sent'))
+        : commit(transaction)
+    const outcomes = await commitAll(store, [group(1), group(2), group(3)])
+    expect(outcomes.map(({ outcome }) => outcome.kind)).toEqual(['committed', 'invalid', 'committed'])
+  })
+
+  test('a group that shall go alone goes after the others, and costs them nothing', async () => {
+    const commit = store.commit.bind(store)
+    store.commit = async transaction =>
+      transaction.writes.some(({ key }) => key === 'presence/h1000')
+        ? { kind: 'unknown', reason: 'no answer' }
+        : commit(transaction)
+    const outcomes = await commitAll(store, [
+      { ...group(1), alone: true },
+      group(2),
+      { ...group(4), alone: true },
+      group(3),
+    ])
+    expect(outcomes.map(({ outcome }) => outcome.kind)).toEqual([
+      'unknown',
+      'committed',
+      'committed',
+      'committed',
+    ])
+    expect(history.map(({ events }) => events.length)).toEqual([2, 1])
+  })
+
+  test('what was not sent after an unknown outcome is told apart', async () => {
+    store.faults.loseAnswers(1)
+    const committing = commitAll(store, [group(1, 100), group(2, 100)], { inFlight: 1 })
+    await clock.advance(2000)
+    expect((await committing).map(({ sent }) => sent)).toEqual([true, false])
   })
 
   test('no groups, no transactions', async () => {

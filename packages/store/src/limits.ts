@@ -1,5 +1,5 @@
 /** What one transaction may be, as etcd's defaults have it, and how to count against it before sending. */
-import type { Guard, Transaction, Write } from './store.ts'
+import type { Guard, Key, Transaction, Write } from './store.ts'
 
 /** etcd's `--max-txn-ops`: it counts the compares and the writes apart, and the larger number must not be above this. */
 export const maxOperations = 128
@@ -32,13 +32,23 @@ export function fits(transaction: Transaction): boolean {
 }
 
 /** Throws where a key is written twice: the store refuses such a transaction, and it is always a mistake of ours. */
-export function assertDistinctKeys(parts: readonly { readonly writes: readonly Write[] }[]): void {
-  const seen = new Set<string>()
-  let count = 0
-  for (const { writes } of parts)
+export function assertDistinctKeys({ writes }: Transaction): void {
+  const [key] = keysWrittenTwice([{ writes }]).keys()
+  if (key !== undefined) throw new Error(`a key must be written once: ${key}`)
+}
+
+/** Keys that are written more than once, each with the indexes of the parts that write it. */
+export function keysWrittenTwice(
+  parts: readonly { readonly writes: readonly Write[] }[],
+): ReadonlyMap<Key, readonly number[]> {
+  const writers = new Map<Key, number>()
+  const twice = new Map<Key, number[]>()
+  parts.forEach(({ writes }, part) => {
     for (const { key } of writes) {
-      seen.add(key)
-      count += 1
-      if (seen.size !== count) throw new Error(`a key must be written once: ${key}`)
+      const first = writers.get(key)
+      if (first === undefined) writers.set(key, part)
+      else twice.set(key, [...(twice.get(key) ?? [first]), part])
     }
+  })
+  return twice
 }

@@ -4,7 +4,7 @@
  *
  * It holds no opinion: what to do about it is decided in plan/.
  */
-import { HostColumns } from '../placement/columns.ts'
+import { HostColumns, type HostView, type Load } from '../placement/columns.ts'
 import type { Obstacle, Pending } from '../placement/obstacle.ts'
 import type { Instant } from './clock.ts'
 import type { HostRecord, HostSettings, Presence } from './host.ts'
@@ -48,6 +48,8 @@ export interface HostState {
   /** When the leader itself saw that there is no presence key, by its own clock; undefined while there is one. */
   readonly absentSince: Instant | undefined
   readonly ack: Seen<RouteAck> | undefined
+  /** What its proxy acknowledged stands and cannot be read: nobody waits for it. */
+  readonly isAckUnreadable: boolean
   readonly health: HostHealth
   readonly placements: ReadonlyMap<InstanceId, Seen<Placement>>
   readonly reports: ReadonlyMap<InstanceId, Seen<Report>>
@@ -81,9 +83,12 @@ interface MutableHost {
   settings: HostSettings | undefined
   /** Placements of which nothing could ever be read: nobody knows what room and ports they take. */
   unknown: Set<InstanceId>
+  /** The leader fails at something of this host: it takes no new work until that succeeds. */
+  failure: Obstacle | undefined
   presence: Seen<Presence> | undefined
   absentSince: Instant | undefined
   ack: Seen<RouteAck> | undefined
+  isAckUnreadable: boolean
   health: HostHealth
   placements: Map<InstanceId, Seen<Placement>>
   reports: Map<InstanceId, Seen<Report>>
@@ -129,7 +134,11 @@ export type WorldChange =
     }
   | { readonly kind: 'host-settings'; readonly host: HostId; readonly seen: Seen<HostSettings> | undefined }
   | { readonly kind: 'presence'; readonly host: HostId; readonly seen: Seen<Presence> | undefined }
-  | { readonly kind: 'route-ack'; readonly host: HostId; readonly seen: Seen<RouteAck> | undefined }
+  | {
+      readonly kind: 'route-ack'
+      readonly host: HostId
+      readonly seen: Seen<RouteAck> | 'unreadable' | undefined
+    }
 
 export class World {
   readonly columns = new HostColumns()
@@ -158,6 +167,7 @@ export class World {
     return this.#hosts
   }
 
+  /** Where it throws, since the change cannot be read as it should, the world is as it was. */
   apply(change: WorldChange, now: Instant): void {
     switch (change.kind) {
       case 'spec':
@@ -190,15 +200,17 @@ export class World {
       }
       case 'host': {
         const host = this.#host(change.host, now)
+        const { record, unreadable } = host
         host.unreadable = change.seen === 'unreadable'
         if (change.seen !== 'unreadable') host.record = change.seen?.value
-        this.#hostChanged(host)
+        this.#hostChangedOr(host, () => Object.assign(host, { record, unreadable }))
         return
       }
       case 'host-settings': {
         const host = this.#host(change.host, now)
+        const { settings } = host
         host.settings = change.seen?.value
-        this.#hostChanged(host)
+        this.#hostChangedOr(host, () => Object.assign(host, { settings }))
         return
       }
       case 'presence': {
@@ -210,7 +222,8 @@ export class World {
       }
       case 'route-ack': {
         const host = this.#host(change.host, now)
-        host.ack = change.seen
+        host.isAckUnreadable = change.seen === 'unreadable'
+        host.ack = change.seen === 'unreadable' ? undefined : change.seen
         for (const name of this.awaitingAcks) this.dirty.add(name)
         this.#forgetEmptyHost(host)
         return
@@ -226,6 +239,14 @@ export class World {
     this.#hostChanged(host)
   }
 
+  /** The leader fails at something of the host; undefined: no more. It takes no new work meanwhile; what runs there stays. */
+  setFailure(id: HostId, failure: Obstacle | undefined): void {
+    const host = this.#hosts.get(id)
+    if (host === undefined || host.failure === failure) return
+    host.failure = failure
+    this.#hostChanged(host)
+  }
+
   /** Everything is looked at afresh: on taking office, and after a refused batch. */
   touchAll(): void {
     for (const name of this.#services.keys()) this.dirty.add(name)
@@ -238,8 +259,8 @@ export class World {
         service.spec = change.seen
         break
       case 'rollout': {
-        service.rollout = change.seen
         const now = change.seen?.value.now
+        service.rollout = change.seen
         if (now?.phase === 'settled' && now.warm !== undefined) this.warm.add(service.name)
         else this.warm.delete(service.name)
         break
@@ -267,33 +288,34 @@ export class World {
       this.#hostChanged(host)
       return
     }
+    const load = seen === undefined ? undefined : loadOf(instance, seen.value)
     if (host.unknown.delete(instance)) this.#hostChanged(host)
     const service = this.#service(placeOf(instance).service)
     setOrDelete(host.placements, instance, seen)
     setOrDelete(service.placements, `${hostId} ${instance}`, seen)
-    if (seen === undefined) {
+    if (load === undefined) {
       this.columns.give(hostId, instance, now)
       this.roomChanged = true
-    } else {
-      const { cpuMilli, memoryMiB, ports } = seen.value
-      this.columns.take(hostId, { instance, cpuMilli, memoryMiB, ports })
-    }
+    } else this.columns.take(hostId, load)
     this.#touch(service)
     this.#forgetEmptyHost(host)
   }
 
+  /** Takes the change back where it makes the host's numbers throw. */
+  #hostChangedOr(host: MutableHost, takeBack: () => void): void {
+    try {
+      this.#hostChanged(host)
+    } catch (error) {
+      takeBack()
+      throw error
+    }
+  }
+
   #hostChanged(host: MutableHost): void {
-    if (host.record === undefined || host.unreadable || host.unknown.size > 0) this.columns.delete(host.id)
+    const view = viewOf(host)
+    if (view === undefined) this.columns.delete(host.id)
     else {
-      const { capacity, labels, ports } = host.record
-      this.columns.upsert({
-        id: host.id,
-        accepts: whyNot(host),
-        labels: { ...labels, ...host.settings?.labels },
-        cpuMilli: capacity.cpuMilli,
-        memoryMiB: capacity.memoryMiB,
-        ports,
-      })
+      this.columns.upsert(view)
       for (const { value } of host.placements.values()) this.columns.take(host.id, value)
     }
     for (const instance of host.placements.keys()) this.dirty.add(placeOf(instance).service)
@@ -341,9 +363,11 @@ export class World {
         unreadable: false,
         settings: undefined,
         unknown: new Set(),
+        failure: undefined,
         presence: undefined,
         absentSince: now,
         ack: undefined,
+        isAckUnreadable: false,
         health: 'alive',
         placements: new Map(),
         reports: new Map(),
@@ -355,14 +379,39 @@ export class World {
 
   #forgetEmptyHost(host: MutableHost): void {
     const { record, unreadable, settings, presence, ack, placements, reports, unknown } = host
-    if (unreadable || (record ?? settings ?? presence ?? ack) !== undefined) return
+    if (unreadable || host.isAckUnreadable || (record ?? settings ?? presence ?? ack) !== undefined) return
     if (placements.size + reports.size + unknown.size === 0) this.#hosts.delete(host.id)
   }
+}
+
+/** What a host counts for where work is placed; nothing where too little is known of it. */
+function viewOf(host: MutableHost): HostView | undefined {
+  const { id, record, failure } = host
+  const isWhole = record !== undefined && !host.unreadable && host.unknown.size === 0
+  if (!isWhole && (failure === undefined || !isRegistered(host))) return undefined
+  const { capacity, labels, ports } = record ?? nothingKnown
+  const { cpuMilli, memoryMiB } = capacity
+  return {
+    id,
+    accepts: whyNot(host),
+    labels: { ...labels, ...host.settings?.labels },
+    cpuMilli,
+    memoryMiB,
+    ports,
+  }
+}
+
+/** Of a host that is there only to say why it takes no work. */
+const nothingKnown = { capacity: { cpuMilli: 0, memoryMiB: 0 }, labels: {}, ports: { from: 1, to: 0 } }
+
+function loadOf(instance: InstanceId, { cpuMilli, memoryMiB, ports }: Placement): Load {
+  return { instance, cpuMilli, memoryMiB, ports }
 }
 
 /** Why a host takes no work at all, before any number is looked at. */
 function whyNot(host: MutableHost): Obstacle | undefined {
   if (host.health === 'lost') return { kind: 'lost' }
+  if (host.failure !== undefined) return host.failure
   if (host.health === 'suspect' || host.health === 'cut-off') return { kind: 'suspect' }
   if (host.settings?.drain !== undefined) return { kind: 'draining' }
   if (host.settings?.cordon !== undefined) return { kind: 'cordoned', why: host.settings.cordon.why }

@@ -22,7 +22,12 @@ export function explain(columns: HostColumns, ask: Ask): readonly Explained[] {
   for (const slot of columns.inIdOrder()) {
     const host = columns.hostAt(slot)?.id
     if (host === undefined) continue
-    const obstacles = constraints.flatMap(constraint => constraint.obstacles(columns, slot, ask))
+    const accepts = columns.hostAt(slot)?.accepts
+    // What is known of a host at which the leader fails may be wrong: nothing else is said of it.
+    const obstacles: Obstacle[] =
+      accepts?.kind === 'internal-error'
+        ? [accepts]
+        : constraints.flatMap(constraint => constraint.obstacles(columns, slot, ask))
     const forMs = ask.avoid.get(host)
     if (forMs !== undefined) obstacles.push({ kind: 'failed-here', forMs })
     if (obstacles.length === 0) somewhereFits = true

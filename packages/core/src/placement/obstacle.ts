@@ -15,6 +15,8 @@ export const obstacle = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('max-per-host'), max: z.number(), have: z.number() }),
   /** It kept failing there; other hosts are tried first. */
   z.object({ kind: z.literal('failed-here'), forMs: z.number() }),
+  /** The leader itself failed at the service or the host: at what (`planning it`), and with which error. It tries again. */
+  z.object({ kind: z.literal('internal-error'), doing: z.string(), error: z.string() }),
 ])
 export type Obstacle = z.infer<typeof obstacle>
 
@@ -31,6 +33,8 @@ export const pending = z.looseObject({
       }),
     )
     .readonly(),
+  /** What is in the way of the whole service, wherever it would run. */
+  obstacles: z.array(obstacle).readonly().optional(),
   /** How many wait in all; `waiting` tells of one, since replicas of a service wait for the same. */
   count: z.int(),
   at: z.number(),

@@ -39,6 +39,8 @@ export function obstacleWords(obstacle: Obstacle): string {
       return `runs ${obstacle.have} already, and maxPerHost is ${obstacle.max}`
     case 'failed-here':
       return `it kept failing there; tried again in ${seconds(obstacle.forMs)}`
+    case 'internal-error':
+      return `internal error: the leader fails at ${obstacle.doing} and tries again: ${obstacle.error}`
   }
 }
 
@@ -94,6 +96,8 @@ export function fixOf(host: string, obstacle: Obstacle): Fix {
       }
     case 'no-free-port':
       return { words: `give host ${host} a wider range of ports`, effort: 7 }
+    case 'internal-error':
+      return { words: `add a host; host ${host} is left out until the leader can handle it`, effort: 9 }
     case 'engine-down':
       return { words: `start the Docker engine on host ${host}`, effort: 8 }
     case 'lost':

@@ -1,6 +1,7 @@
 import type { GenerationNumber } from '../model/ids.ts'
 import type { Evidence, Rollout } from '../model/rollout.ts'
 import { isSameButForImage } from '../model/spec.ts'
+import { evidenceLimit } from '../rollout/evidence.ts'
 import {
   advance,
   begin,
@@ -16,7 +17,6 @@ import { isReady, proxiesApply, reportOn } from './readiness.ts'
 /** At most so many phases at once: resolving may find the same image and settle in one go, for example. */
 const mostSteps = 4
 const retryResolveMs = 2000
-const evidenceLimit = 3
 
 /** Takes the rollout as far as what is seen allows; the record as it will be. */
 export function advanceRollout(service: ServiceDraft): Rollout {

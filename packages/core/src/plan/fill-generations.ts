@@ -8,10 +8,12 @@ import type { Report } from '../model/report.ts'
 import type { Rollout } from '../model/rollout.ts'
 import { reservationOf, type Template } from '../model/spec.ts'
 import { type Ask, choose } from '../placement/choose.ts'
+import type { Obstacle } from '../placement/obstacle.ts'
 import { portSeed } from '../placement/ports.ts'
 import { parseWhere } from '../placement/where.ts'
 import { wantedGenerations } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
+import { resolutionKey } from './memory.ts'
 import { isOnLostHost, isReady, reportOn } from './readiness.ts'
 import { tellWaiting, type Waiting } from './tell-waiting.ts'
 
@@ -54,10 +56,19 @@ export function fillGenerations(service: ServiceDraft, rollout: Rollout): { read
     const short = fillOne(service, rollout, generation, running.get(generation) ?? [], leaving)
     if (short !== undefined) waiting.push(short)
   }
-  tellWaiting(service, waiting)
+  tellWaiting(service, waiting, failureOfQuestion(service, rollout))
   for (const { generation, fill } of wanted)
     if (fill === 'keep') letGo(service, rollout, running.get(generation) ?? [], leaving)
   return { leaving }
+}
+
+/** Asking for the digest of the image threw: the leader's own failure, and no answer of a host. */
+function failureOfQuestion({ view, draft }: ServiceDraft, { now, uid }: Rollout): readonly Obstacle[] {
+  if (now.phase !== 'resolving') return []
+  const answer = draft.memory.resolutions.get(resolutionKey(view.name, uid, now.next))
+  return answer?.kind === 'failed' && answer.isInternal === true
+    ? [{ kind: 'internal-error', doing: 'resolving its image', error: answer.reason }]
+    : []
 }
 
 /** What is only kept is not placed anew: it goes with its host, and, once it is merely warm, where others need the room. */

@@ -23,7 +23,7 @@ export function lookAtProxies(world: World): Proxies {
   const look = (host: HostState): void => {
     if (host.health === 'lost') return
     if (host.ack === undefined) {
-      silent ||= host.health !== 'cut-off' && serves(host)
+      silent ||= host.health !== 'cut-off' && !host.isAckUnreadable && serves(host)
       return
     }
     const { draining, revision: applied } = host.ack.value

@@ -1,8 +1,10 @@
 /** Says host by host why instances wait; written only when it reads differently from what stands. */
 import { type GenerationNumber, instanceId } from '../model/ids.ts'
+import { cutText } from '../model/text.ts'
 import type { Ask } from '../placement/choose.ts'
 import { type Explained, explain, nearest } from '../placement/explain.ts'
 import type { Obstacle, Pending } from '../placement/obstacle.ts'
+import { obstacleWords } from '../placement/words.ts'
 import type { ServiceDraft } from './draft.ts'
 
 /** Instances of a generation that no host took; `slot` is the first of them. */
@@ -13,39 +15,38 @@ export interface Waiting {
   readonly ask: Ask
 }
 
-/** Hosts told of in a stored record, those nearest to taking it: a value must stay well under 64 KiB. */
+/** Hosts told of in a stored record, those nearest to taking it: a value must stay well under 64 KiB, whatever texts it quotes. */
 const mostExplained = 50
+const mostExplainedBytes = 40 * 1024
+const mostTextBytes = 500
 
-export function tellWaiting(service: ServiceDraft, waiting: readonly Waiting[]): void {
+/** `obstacles`: what is in the way of the whole service. */
+export function tellWaiting(
+  service: ServiceDraft,
+  waiting: readonly Waiting[],
+  obstacles: readonly Obstacle[] = [],
+): void {
   const { view, draft } = service
-  const { world, policy } = draft
   const [first] = waiting
-  if (first === undefined) {
+  if (first === undefined && obstacles.length === 0) {
     if (view.pending !== undefined) service.add({ kind: 'no-longer-pending' })
     return
   }
-  world.waiting.add(view.name)
-  const explained = explain(world.columns, first.ask)
-  askForRoom(service, first.ask, explained)
-  wakeForPorts(service, explained)
-  const instance = instanceId({ service: view.name, generation: first.generation, slot: first.slot })
-  const hosts = nearest(explained, mostExplained).map(({ host, obstacles }) => ({
-    host,
-    obstacles: [...obstacles],
-  }))
   const count = waiting.reduce((sum, w) => sum + w.count, 0)
   const pending: Pending = {
     service: view.name,
     uid: view.spec?.value.uid ?? '',
-    term: policy.term,
-    waiting: [{ instance, hosts }],
+    term: draft.policy.term,
+    waiting: first === undefined ? [] : [explainFirst(service, first)],
+    ...(obstacles.length === 0 ? {} : { obstacles: obstacles.map(bounded) }),
     count,
-    at: policy.wall,
+    at: draft.policy.wall,
   }
   const stored = view.pending?.value
   if (stored !== undefined && print(stored) === print(pending)) return
   service.add({ kind: 'pending', pending })
-  if (stored !== undefined) return
+  tellObstacles(service, stored, pending)
+  if (first === undefined || (stored?.count ?? 0) > 0) return
   service.tell({
     level: 'warning',
     kind: 'waiting',
@@ -54,11 +55,54 @@ export function tellWaiting(service: ServiceDraft, waiting: readonly Waiting[]):
   })
 }
 
+/** What stands in the way of the whole service is told when it comes up. */
+function tellObstacles(
+  service: ServiceDraft,
+  before: Pending | undefined,
+  { obstacles = [] }: Pending,
+): void {
+  const known = new Set(before?.obstacles?.map(obstacleWords))
+  for (const obstacle of obstacles) {
+    const message = obstacleWords(obstacle)
+    if (!known.has(message)) service.tell({ level: 'error', kind: obstacle.kind, message })
+  }
+}
+
+function explainFirst(service: ServiceDraft, first: Waiting): Pending['waiting'][number] {
+  const { view, draft } = service
+  const { world } = draft
+  world.waiting.add(view.name)
+  const explained = explain(world.columns, first.ask)
+  askForRoom(service, first.ask, explained)
+  wakeForPorts(service, explained)
+  const instance = instanceId({ service: view.name, generation: first.generation, slot: first.slot })
+  const hosts: { host: string; obstacles: Obstacle[] }[] = []
+  let bytes = 0
+  for (const { host, obstacles } of nearest(explained, mostExplained)) {
+    const told = { host, obstacles: obstacles.map(bounded) }
+    bytes += JSON.stringify(told).length
+    if (hosts.length > 0 && bytes > mostExplainedBytes) break
+    hosts.push(told)
+  }
+  return { instance, hosts }
+}
+
+/** The same obstacle; what it quotes of hosts and operators is cut. */
+const bounded = (obstacle: Obstacle): Obstacle =>
+  // The same fields with the same types.
+  Object.fromEntries(
+    Object.entries(obstacle).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? cutText(value, mostTextBytes) : value,
+    ]),
+  ) as Obstacle
+
 /** Which host lacks what for whom; how much is free changes with everything and does not count. */
-const print = ({ uid, count, waiting }: Pending): string =>
+const print = ({ uid, count, waiting, obstacles = [] }: Pending): string =>
   JSON.stringify([
     uid,
     count,
+    obstacles.map(obstacleWords),
     waiting.map(w => [w.instance, w.hosts.map(h => [h.host, h.obstacles.map(o => o.kind)]).sort()]),
   ])
 

@@ -6,11 +6,18 @@
 import type { GenerationNumber } from '../model/ids.ts'
 import type { Evidence, Phase, Rejection, Rollout } from '../model/rollout.ts'
 import type { Intent } from '../model/service.ts'
+import { boundedEvidence } from './evidence.ts'
 
 /** What a host's engine said of an image. */
 export type Resolution =
   | { readonly kind: 'resolved'; readonly image: string }
-  | { readonly kind: 'failed'; readonly reason: string; readonly permanent: boolean }
+  | {
+      readonly kind: 'failed'
+      readonly reason: string
+      readonly permanent: boolean
+      /** Asking threw: no host said so, it is a failure of the leader itself. */
+      readonly isInternal?: boolean
+    }
 
 /** What is seen of a service when its rollout is looked at. */
 export interface RolloutSeen {
@@ -493,7 +500,7 @@ function reject(
   evidence: readonly Evidence[],
   seen: RolloutSeen,
 ): Rollout {
-  const rejection: Rejection = { generation, because, evidence: [...evidence], at: seen.wall }
+  const rejection: Rejection = { generation, because, evidence: boundedEvidence(evidence), at: seen.wall }
   const earlier = rollout.rejections.map((r, i, all) =>
     all.length - i < keptEvidence ? r : { ...r, evidence: [] },
   )

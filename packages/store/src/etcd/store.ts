@@ -96,7 +96,7 @@ class EtcdStore implements Store {
   }
 
   async commit(transaction: Transaction): Promise<CommitOutcome> {
-    assertDistinctKeys([transaction])
+    assertDistinctKeys(transaction)
     if (!fits(transaction)) return { kind: 'too-large' }
     const request = {
       compare: transaction.guards.flatMap(guard => this.#compares(guard)),

@@ -130,7 +130,7 @@ export class MemoryEtcd {
   }
 
   commit(cluster: string, transaction: Transaction): CommitOutcome {
-    assertDistinctKeys([transaction])
+    assertDistinctKeys(transaction)
     if (!fits(transaction)) return { kind: 'too-large' }
     if (this.full && transaction.writes.some(write => write.kind === 'put')) return { kind: 'full' }
     const stale: CommitOutcome = { kind: 'stale', revision: this.revision }
