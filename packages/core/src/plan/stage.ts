@@ -16,7 +16,7 @@ import { type Seen, World } from '../model/world.ts'
 import type { Resolution } from '../rollout/rollout.ts'
 import { type Action, type Question, recordsOf } from './draft.ts'
 import { Memory, resolutionKey } from './memory.ts'
-import { plan } from './plan.ts'
+import { type Plan, plan } from './plan.ts'
 
 export interface StageHost {
   readonly cpuMilli?: number
@@ -65,6 +65,8 @@ export class Stage {
   })
   /** Whether the proxy of a host acknowledges what it gets. */
   acknowledges: (host: HostId) => boolean = () => true
+  /** Sees each plan before it is done. */
+  planned: (plan: Plan) => void = () => {}
   /** Services that the planner is told it cannot read. */
   unreadable: ReadonlySet<ServiceName> = new Set()
   #revision = 1000
@@ -162,12 +164,14 @@ export class Stage {
 
   /** One plan, done. Returns what was planned, in plain words. */
   step(): readonly string[] {
-    const { services, questions, broken } = plan(
+    const planned = plan(
       this.world,
       this.memory,
       { term: '7', wall: 0, unreadable: this.unreadable },
       this.now,
     )
+    this.planned(planned)
+    const { services, questions, broken } = planned
     const answered = questions.filter(question => this.#answer(question))
     if (broken[0] !== undefined) throw broken[0].error
     const said: string[] = []
