@@ -142,7 +142,7 @@ export class Picture {
       replicas: 0,
       ready: 0,
       status: 'deleting',
-      reason: `it was deleted; ${plural(left.length, 'instance')} still to stop`,
+      reason: leavingWords(left.length, this.#pendingOf(name, uid)),
       rollout: {
         service: name,
         phase: 'settled',
@@ -448,6 +448,7 @@ export class Picture {
     return {
       about: name,
       summary: summaryOf(service, pending, unready),
+      obstacles: (pending?.obstacles ?? []).map(o => ({ ...o, words: obstacleWords(o) })),
       waiting,
       waitingCount: pending?.count ?? 0,
       unready,
@@ -473,7 +474,8 @@ export class Picture {
 
   #pendingOf(name: ServiceName, uid: string): Pending | undefined {
     const pending = this.#mirror.of(pendings).get(name)?.value
-    return pending?.uid === uid ? pending : undefined
+    // Where its records cannot be read, the leader does not know whose they are.
+    return pending?.uid === uid || pending?.uid === '' ? pending : undefined
   }
 
   #reportOf(entry: PlacementEntry): Report | undefined {
@@ -575,6 +577,8 @@ function statusOf(
   ready: number,
   pending: Pending | undefined,
 ): Pick<ServiceView, 'status' | 'reason'> {
+  const [obstacle] = pending?.obstacles ?? []
+  if (obstacle !== undefined) return { status: 'waiting', reason: obstacleWords(obstacle) }
   if (pending !== undefined && pending.count > 0)
     return { status: 'waiting', reason: `${plural(pending.count, 'instance')} cannot be placed on any host` }
   if (rollout.outcome === 'under-way') return { status: 'rolling-out', reason: rollout.words }
@@ -590,6 +594,15 @@ function statusOf(
     status: 'ready',
     reason: replicas === 0 ? 'scaled to 0' : `${ready} of ${replicas} instances are ready`,
   }
+}
+
+/** Of a deleted service: what is still to be done, and what is in the way of that. */
+function leavingWords(instances: number, pending: Pending | undefined): string {
+  const left =
+    instances === 0
+      ? 'proxies still have to let go of its route'
+      : `${plural(instances, 'instance')} still to stop`
+  return ['it was deleted', left, ...(pending?.obstacles ?? []).map(obstacleWords)].join('; ')
 }
 
 function generationView(
@@ -651,6 +664,8 @@ function summaryOf(
   pending: Pending | undefined,
   unready: readonly InstanceView[],
 ): string {
+  const [obstacle] = pending?.obstacles ?? []
+  if (obstacle !== undefined) return `${service.service}: ${obstacleWords(obstacle)}`
   if (pending !== undefined && pending.count > 0) {
     const tried = pending.waiting[0]?.hosts ?? []
     const reasons = tried.map(

@@ -770,6 +770,25 @@ describe('what is shown', () => {
     expect(serviceView.parse(await get(url)).status).toBe('waiting')
   })
 
+  test('an internal error of the leader: the service waits for it, and every view says so', async () => {
+    await saved(put({ image: digest }))
+    const { uid } = serviceView.parse(await get(url))
+    const obstacles = [{ kind: 'internal-error' as const, doing: 'planning it', error: 'out of slots' }]
+    const pending = { service: web, uid, term: '1', count: 0, at: 0, waiting: [], obstacles }
+    await server.write(putEntry(pendings, web, pending))
+    const words = 'internal error: the leader fails at planning it and tries again: out of slots'
+    expect(serviceView.parse(await get(url))).toMatchObject({ status: 'waiting', reason: words })
+    expect(whyView.parse(await get(`${url}/why`))).toMatchObject({
+      summary: `shop/web: ${words}`,
+      obstacles: [{ words }],
+    })
+    // Where its records cannot be read, the leader does not know the uid.
+    await server.write(putEntry(pendings, web, { ...pending, uid: '' }))
+    expect(serviceView.parse(await get(url)).reason).toBe(words)
+    await server.write(putEntry(pendings, web, { ...pending, uid: 'of another one' }))
+    expect(serviceView.parse(await get(url)).reason).not.toBe(words)
+  })
+
   test('a generation that was given up, with what was seen of it', async () => {
     await saved(put({ image: digest }))
     await saved(put({ image: digest, env: { A: '1' } }))

@@ -331,6 +331,8 @@ export const whyView = z
     about: z.string(),
     /** The whole answer in one sentence. */
     summary: z.string(),
+    /** What is in the way of the whole service, wherever it would run. */
+    obstacles: z.array(obstacleView),
     /** What is in the way of instances that no host can take. */
     waiting: z.array(
       z.object({

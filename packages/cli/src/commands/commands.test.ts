@@ -167,6 +167,19 @@ describe('looking', () => {
     expect(out).toMatch(/^default\/web +rolling-out +0\/1 +1 +web:1/m)
   })
 
+  test('an internal error of the leader shows in status, get services and why', async () => {
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    const uid = (await server.store.get(specs, web))?.value.uid ?? ''
+    const obstacles = [{ kind: 'internal-error' as const, doing: 'planning it', error: 'out of slots' }]
+    const pending = { service: web, uid, term: '1', waiting: [], obstacles, count: 0, at: 0 }
+    await server.write(put(pendings, web, pending))
+    const words = 'internal error: the leader fails at planning it and tries again: out of slots'
+    expect((await boxcar(['status'])).out).toMatch(/^default\/web +waiting/m)
+    expect((await boxcar(['status'])).out).toContain(words)
+    expect((await boxcar(['get', 'services', '-o', 'wide'])).out).toContain(words)
+    expect((await boxcar(['why', 'web'])).out).toBe(`default/web: ${words}\n`)
+  })
+
   test('instances with their host, state and reason', async () => {
     await server.addHost('h1')
     await boxcar(['deploy', '-f', file, '--yes', '--detach'])

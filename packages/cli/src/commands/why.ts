@@ -31,9 +31,10 @@ export const why: RunCommand = async context => {
 }
 
 function whyLines(it: WhyView, paint: Paint): readonly string[] {
+  const summary = harmless(it.summary)
   return [
-    paint.strong(harmless(it.summary)),
-    ...section(obstacleLines(it)),
+    paint.strong(summary),
+    ...section(obstacleLines(it).filter(line => line !== summary)),
     ...section(it.unready.flatMap(instance => unreadyLines(instance, paint))),
     ...section(it.rejection === undefined ? [] : rejectionLines(it.rejection)),
     ...section(it.fix === undefined ? [] : [`What would help: ${it.fix}`]),

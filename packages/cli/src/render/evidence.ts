@@ -29,13 +29,15 @@ const indented = (head: string, text: string) =>
     .split('\n')
     .map((line, i) => `  ${i === 0 ? head : ' '.repeat(head.length)}${harmless(line)}`)
 
-/** What is in the way of an instance, host by host. */
+/** What is in the way of a service, and of an instance, host by host. */
 export function obstacleLines(why: WhyView): readonly string[] {
-  return why.waiting.flatMap(it => [
+  const ofService = why.obstacles.map(obstacle => `${why.about}: ${harmless(obstacle.words)}`)
+  const ofInstances = why.waiting.flatMap(it => [
     `${it.instance} waits${why.waitingCount > 1 ? `, and ${why.waitingCount - 1} more of its service` : ''}:`,
     ...(it.hosts.length === 0 ? ['  no host is there'] : []),
     ...it.hosts.flatMap(({ host, obstacles }) =>
       obstacles.map(obstacle => `  ${host}: ${harmless(obstacle.words)}`),
     ),
   ])
+  return [...ofService, ...ofInstances]
 }
