@@ -2,33 +2,22 @@
  * One leader's term in office: its world, its memory, and one turn of the loop: look at everything, decide purely, act once.
  */
 import { attempt } from '@boxcar/core/model/attempt'
-import { after, type Clock, elapsed, type Instant } from '@boxcar/core/model/clock'
-import type { HostId, ServiceName } from '@boxcar/core/model/ids'
-import { World, type WorldChange } from '@boxcar/core/model/world'
+import { after, type Clock, elapsed } from '@boxcar/core/model/clock'
+import type { ServiceName } from '@boxcar/core/model/ids'
+import { World } from '@boxcar/core/model/world'
 import type { ServicePlan } from '@boxcar/core/plan/draft'
 import { Memory } from '@boxcar/core/plan/memory'
 import { type Plan, plan } from '@boxcar/core/plan/plan'
-import { keyOf } from '@boxcar/store/collection'
 import { commitAll, type Group, type GroupOutcome } from '@boxcar/store/commit'
 import type { Term } from '@boxcar/store/election'
 import type { EventWriter } from '@boxcar/store/events'
-import { routeAcks } from '@boxcar/store/keys'
 import type { Mirror } from '@boxcar/store/mirror'
-import { type Change, compareRevisions, type Revision, type Store } from '@boxcar/store/store'
+import { compareRevisions, type Revision, type Store } from '@boxcar/store/store'
 import type { Logger } from 'pino'
 import type { Agents } from './agents.ts'
 import { errorWrites } from './error-records.ts'
-import {
-  followed,
-  isDecisive,
-  ownersOf,
-  type Unread,
-  unreadableChanges,
-  unreadableInstead,
-  unreadOf,
-  worldChange,
-} from './feed.ts'
 import { Herald } from './herald.ts'
+import { Intake } from './intake.ts'
 import { type Doing, type Failing, InternalErrors, type Owner } from './internal-errors.ts'
 import { Questions } from './questions.ts'
 import { Retries } from './retries.ts'
@@ -63,8 +52,7 @@ export class Office {
   readonly #herald: Herald
   readonly #retries: Retries
   readonly #errors: InternalErrors
-  /** Keys of records that could not be read when they were last looked at. */
-  #unread: ReadonlySet<string> = new Set()
+  readonly #intake: Intake
   /** Errors are not written down before. */
   #writeErrorsAt: number = Number.NEGATIVE_INFINITY
   /** What was written must be seen before more is planned, or it would be done twice; 'unknown': first put a fence. */
@@ -77,6 +65,12 @@ export class Office {
     this.#troubles = deps.mirror.troubles
     this.#retries = new Retries(deps.clock)
     this.#errors = new InternalErrors(deps.log, (host, failure) => this.#world.setFailure(host, failure))
+    this.#intake = new Intake({
+      ...deps,
+      world: this.#world,
+      errors: this.#errors,
+      changed: () => this.wake.ring(),
+    })
     this.#herald = new Herald(deps, term, this.#errors)
     this.#watchman = new Watchman(deps.clock, deps.agents, this.#errors)
     this.#questions = new Questions({
@@ -91,59 +85,7 @@ export class Office {
 
   /** Fills the world from the mirror and keeps it fed; call what it returns to stop. */
   takeWorld(): () => void {
-    const { mirror, clock } = this.#deps
-    const now = clock.now()
-    for (const collection of followed)
-      for (const entry of mirror.of(collection).values())
-        this.#takeIn({ kind: 'put', collection, entry }, now)
-    for (const change of unreadableChanges(mirror.unreadable.keys())) this.#world.apply(change, now)
-    this.#world.revision = mirror.revision
-    this.wake.ring() // a new leader acts at once
-    return mirror.onChange((changes, revision) => {
-      const at = clock.now()
-      for (const change of changes) this.#takeIn(change, at)
-      this.#world.revision = revision
-      this.wake.ring()
-    })
-  }
-
-  /** One change into the world. What makes it throw concerns its own service and host: the record counts as unreadable. */
-  #takeIn(change: Change, now: Instant): void {
-    const key = keyOf(change.collection, change.kind === 'put' ? change.entry.id : change.id)
-    const { unreadable } = this.#deps.mirror
-    const taken = attempt(() => this.#apply(worldChange(change, unreadable), now))
-    if ('value' in taken) return this.#noteRead(key)
-    this.#noteUnread(key, taken.error)
-    for (const owner of listedOwners(key))
-      this.#errors.contain(owner, { words: 'leaving out what cannot be read', key: `${key} left out` }, () =>
-        this.#apply(unreadableInstead(change), now),
-      )
-  }
-
-  #apply(change: WorldChange | undefined, now: Instant): void {
-    if (change !== undefined) this.#world.apply(change, now)
-  }
-
-  #noteUnread(key: string, error: unknown, isTold = false): void {
-    for (const owner of listedOwners(key)) this.#errors.note(owner, reading(key, isTold), error)
-  }
-
-  #noteRead(key: string): void {
-    for (const owner of listedOwners(key)) this.#errors.clear(owner, reading(key))
-  }
-
-  /** Records that do not parse; the world was told of them as they came. */
-  #lookAtUnread(): Unread {
-    const { unreadable } = this.#deps.mirror
-    const keys = new Set<string>()
-    for (const [key, { reason }] of unreadable)
-      if (isDecisive(key)) {
-        keys.add(key)
-        this.#noteUnread(key, reason, true)
-      }
-    for (const key of this.#unread) if (!keys.has(key)) this.#noteRead(key)
-    this.#unread = keys
-    return unreadOf(unreadable.keys())
+    return this.#intake.open()
   }
 
   async turn(): Promise<void> {
@@ -153,9 +95,9 @@ export class Office {
     if (await this.#seesOwnWrites()) {
       const retried = this.#retries.take(this.#world.dirty)
       const since = this.#world.revision
-      const unread = this.#lookAtUnread()
+      const unread = this.#intake.unread()
       this.#remark(() => this.#herald.tellUnread(unread))
-      const unreadable = new Set([...unread.services, ...this.#errors.servicesFailingAt(readingWords)])
+      const unreadable = this.#intake.unreadServices()
       const policy = { term: this.#term.id, wall: clock.wall(), unreadable }
       const planned = plan(this.#world, this.#memory, policy, clock.now())
       for (const question of planned.questions) this.#questions.ask(question, this.#world)
@@ -163,8 +105,7 @@ export class Office {
         this.#errors.note(ofService(service), planning, error)
         this.#failed(service, slowRetryMs)
       }
-      for (const { host, error } of planned.brokenHosts)
-        this.#errors.note({ kind: 'host', host }, readingAck(host), error)
+      for (const { host, error } of planned.brokenHosts) this.#intake.noteAck(host, error)
       const busy = new Set([...planned.services, ...planned.broken].map(it => it.service))
       for (const service of retried) if (!busy.has(service)) this.#succeeded(service)
       if (planned.unfinished) this.wake.ring()
@@ -209,7 +150,7 @@ export class Office {
       this.#term.progress()
     }
     for (const service of new Set(groups.map(({ tag }) => tag)))
-      if (unsent.has(service) && !refused.has(service)) this.#world.dirty.add(service)
+      if (unsent.has(service) && !refused.has(service)) this.#postponed(service)
       else this.#note(service, refused.get(service))
     if (groups.length > 0)
       log.debug({ since, groups: groups.length, ms: elapsed(began, clock.now()) }, 'planned')
@@ -279,6 +220,12 @@ export class Office {
     for (const doing of [planning, writing, committing()]) this.#errors.clear(ofService(service), doing)
   }
 
+  /** Its plan was not sent, for what became of another's: it is made again at once. */
+  #postponed(service: ServiceName): void {
+    this.#world.dirty.add(service)
+    this.#retries.postponed(service)
+  }
+
   /** It is planned again when its next try is due, and not before: a time that has come would have it planned at every turn. */
   #failed(service: ServiceName, leastMs: number): void {
     this.#memory.wakeAt.delete(service)
@@ -337,16 +284,3 @@ const committing = (refused?: Refused): Doing => ({
   words: 'committing its plan',
   isTold: refused?.kind === 'too-large',
 })
-const readingWords = 'reading its records'
-const reading = (key: string, isTold = false): Doing => ({ words: readingWords, key, isTold })
-/** Until it acknowledges anew. */
-const readingAck = (host: HostId): Doing => reading(keyOf(routeAcks, host))
-
-/** Whom a record concerns. */
-function listedOwners(key: string): readonly Owner[] {
-  const { service, host } = ownersOf(key)
-  return [
-    ...(service === undefined ? [] : [ofService(service)]),
-    ...(host === undefined ? [] : [{ kind: 'host' as const, host }]),
-  ]
-}

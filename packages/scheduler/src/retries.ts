@@ -32,6 +32,12 @@ export class Retries {
     this.#again.set(service, { at: after(this.#clock.now(), delayMs), times })
   }
 
+  /** It was not even tried: it is due at once, and this does not count. */
+  postponed(service: ServiceName): void {
+    const known = this.#again.get(service)
+    if (known !== undefined) this.#again.set(service, { ...known, at: this.#clock.now() })
+  }
+
   /** It was committed, or nothing is left to do. */
   done(service: ServiceName): void {
     this.#again.delete(service)
