@@ -2,7 +2,7 @@ import { serviceName } from '@boxcar/core/model/ids'
 import { seededChance } from '@boxcar/store/memory/seeded-chance'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { CampaignPause } from './campaign-pause.ts'
-import { type CandidateChanges, host, service, type TestCandidate, TestCluster } from './testing.ts'
+import { type CandidateChanges, hostWrites, service, type TestCandidate, TestCluster } from './testing.ts'
 
 test('grows with each failure up to half a minute, and no two candidates keep step', () => {
   const pause = new CampaignPause(seededChance(1))
@@ -71,7 +71,7 @@ describe('a leader that fails as soon as it is elected', () => {
   test('leaves the office to one that does not', async () => {
     await cluster.clock.advance(5000)
     const { scheduler } = cluster.candidate(2)
-    await cluster.write(...host('h1'), ...service(serviceName('shop', 'web'), 2))
+    await cluster.write(...hostWrites('h1', cluster.lease), ...service(serviceName('shop', 'web'), 2))
     await cluster.until(cluster.hasPlaced(2), 5000)
     const term = scheduler.term()?.id
     await cluster.clock.advance(120_000)

@@ -15,7 +15,7 @@ import type { Change, CommitOutcome, Key, Write } from '@boxcar/store/store'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
   type CandidateChanges,
-  host,
+  hostWrites,
   service,
   type TestCandidate,
   TestCluster,
@@ -122,7 +122,7 @@ async function touch(collection: keyof typeof touchable, which: RegExp): Promise
   for (const entry of raw) {
     const key = `${of.name}/${of.spell(entry.id as never)}` as Key
     const json = cluster.etcd.get('c', key)?.json ?? ''
-    await cluster.write({ kind: 'put', key, json, lease: undefined })
+    await cluster.write({ kind: 'put', key, json, lease: entry.lease })
   }
 }
 const touchable = {
@@ -156,7 +156,7 @@ const poisonedRecord = (
 /** A stored record that does not parse. */
 const garbled = (key: string, reason: RegExp, of: 'service' | 'host' = 'service'): Failure => ({
   place: `a record that does not parse: ${key}`,
-  begin: () => cluster.write({ kind: 'put', key: key as Key, json: '{"odd":1}', lease: undefined }),
+  begin: () => cluster.write({ kind: 'put', key: key as Key, json: '{"odd":1}', lease: cluster.lease }),
   reason,
   of,
 })
@@ -356,7 +356,7 @@ async function open(changes: CandidateChanges = {}): Promise<TestCandidate> {
   cluster.obey('h1', 'h2', 'h3')
   const candidate = cluster.candidate(1, changes)
   const settings = put(keys.hostSettingsOf, 'h3' as HostId, { labels: {} })
-  await cluster.write(...host('h1'), ...host('h2'), ...host('h3'), settings)
+  await cluster.write(...['h1', 'h2', 'h3'].flatMap(id => hostWrites(id, cluster.lease)), settings)
   await cluster.write(...service(bad, 3, withRoute))
   const isSettled = async () => (await cluster.people.get(keys.rollouts, bad))?.value.now.phase === 'settled'
   await cluster.until(isSettled, 10_000, 'the first service settled')

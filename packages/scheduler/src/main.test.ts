@@ -1,147 +1,40 @@
 /** The real loop, election and commits on the memory store under a virtual clock. */
-import type { Clock } from '@boxcar/core/model/clock'
-import { type GenerationNumber, type HostId, type ServiceName, serviceName } from '@boxcar/core/model/ids'
-import { templateText } from '@boxcar/core/model/spec'
-import type { Resolution } from '@boxcar/core/rollout/rollout'
+import { type HostId, serviceName } from '@boxcar/core/model/ids'
 import { put, remove } from '@boxcar/store/collection'
-import { EventWriter } from '@boxcar/store/events'
 import * as keys from '@boxcar/store/keys'
-import { MemoryEtcd } from '@boxcar/store/memory/memory-etcd'
+import type { MemoryEtcd } from '@boxcar/store/memory/memory-etcd'
 import type { MemoryStore } from '@boxcar/store/memory/memory-store'
-import { seededChance } from '@boxcar/store/memory/seeded-chance'
-import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
-import { Mirror } from '@boxcar/store/mirror'
+import type { VirtualClock } from '@boxcar/store/memory/virtual-clock'
 import type { Write } from '@boxcar/store/store'
-import { pino } from 'pino'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { Agents } from './agents.ts'
-import { followed } from './feed.ts'
-import { type RunningScheduler, startScheduler } from './main.ts'
+import { hostWrites, service, type TestCandidate, TestCluster, withRoute } from './testing.ts'
 
 const web = serviceName('shop', 'web')
-const ending: (() => Promise<void>)[] = []
+let cluster: TestCluster
 let clock: VirtualClock
 let etcd: MemoryEtcd
 let people: MemoryStore
 /** Hosts whose agents answer questions. */
 let answering: Set<string>
 
-beforeEach(async () => {
-  clock = new VirtualClock()
-  etcd = new MemoryEtcd(clock)
-  people = etcd.connect({ cluster: 'c' })
-  answering = new Set(['h1', 'h2', 'h3'])
-  questions = []
-  resolves = (_, image) => ({ kind: 'resolved', image: `${image}@sha256:d` })
+beforeEach(() => {
+  cluster = new TestCluster()
+  clock = cluster.clock
+  etcd = cluster.etcd
+  people = cluster.people
+  answering = cluster.answering
 })
-afterEach(async () => {
-  const stopped = Promise.all(ending.splice(0).map(stop => stop()))
-  await clock.advance(5000)
-  await stopped
-})
+afterEach(() => cluster.stop())
 
-/** What hosts say to the question for a digest, and every question so far. */
-let resolves: (host: string, image: string) => Resolution
-let questions: string[]
+const candidate = (seed: number): TestCandidate => cluster.candidate(seed)
+const write = (...writes: Write[]): Promise<void> => cluster.write(...writes)
+const host = (id: string): Write[] => hostWrites(id, cluster.lease)
+const placed = (): Promise<readonly string[]> => cluster.placed()
+const hasPlaced = (count: number) => cluster.hasPlaced(count)
+const until = (holds: () => Promise<boolean> | boolean, mostMs: number): Promise<number> =>
+  cluster.until(holds, mostMs)
 
-const agents: Agents = {
-  isAlive: host => Promise.resolve(answering.has(host.id)),
-  resolve: (host, image) => {
-    questions.push(host.id)
-    return Promise.resolve(resolves(host.id, image))
-  },
-}
-
-function candidate(seed: number): { readonly scheduler: RunningScheduler; readonly store: MemoryStore } {
-  const store = etcd.connect({ cluster: 'c' })
-  const chance = seededChance(seed)
-  const stopping = new AbortController()
-  const mirror = new Mirror({
-    store,
-    clock,
-    scopes: followed.map(collection => ({ collection })),
-    signal: stopping.signal,
-  })
-  const events = new EventWriter({ store, clock, chance, writer: 'scheduler', signal: stopping.signal })
-  const log = pino({ level: 'silent' })
-  const scheduler = startScheduler({
-    store,
-    mirror,
-    events,
-    agents,
-    clock,
-    chance,
-    log,
-    address: `server-${seed}`,
-  })
-  ending.push(async () => {
-    await scheduler.stop()
-    stopping.abort()
-    await store.close()
-  })
-  return { scheduler, store }
-}
-
-async function write(...writes: Write[]): Promise<void> {
-  expect(await people.commit({ guards: [], writes })).toMatchObject({ kind: 'committed' })
-}
-
-const host = (id: string): Write[] => [
-  put(keys.hosts, id as HostId, {
-    id: id as HostId,
-    address: `10.0.0.${id.slice(1)}`,
-    agentPort: 7071,
-    capacity: { cpuMilli: 4000, memoryMiB: 4096 },
-    labels: {},
-    ports: { from: 20_000, to: 29_999 },
-    engine: { version: '20.10', state: 'up' },
-    proxy: { version: '2.6', state: 'up' },
-    agentVersion: '1',
-  }),
-  put(keys.presences, id as HostId, { since: 0 }),
-]
-
-const withRoute = {
-  ports: [{ name: 'http', container: 80 }],
-  routes: [{ port: 'http', listen: 80, protocol: 'http' as const }],
-}
 const reserving = (memory: string) => ({ resources: { reservations: { memory } } })
-const service = (name: ServiceName, replicas: number, more: object = {}): Write[] => {
-  const text = { name: name.split('/')[1] ?? '', image: 'app:1', replicas, ...more }
-  const by = { uid: 'u1', by: 'ann', at: 0 }
-  const number = 1 as GenerationNumber
-  return [
-    put(keys.specs, name, { service: name, text, replicas, generation: number, ...by }),
-    put(
-      keys.generations,
-      { service: name, number },
-      { service: name, number, text: templateText(text), ...by },
-    ),
-  ]
-}
-
-async function placed(): Promise<readonly string[]> {
-  const { entries } = await people.list(keys.placements)
-  return entries
-    .filter(e => e.value.desired === 'run')
-    .map(e => `${e.value.slot}@${e.value.host}`)
-    .sort()
-}
-
-async function until(
-  holds: () => Promise<boolean> | boolean,
-  mostMs: number,
-  on: Clock = clock,
-): Promise<number> {
-  const began = on.now()
-  while (!(await holds())) {
-    if (on.now() - began > mostMs) throw new Error(`not within ${mostMs} ms`)
-    await clock.advance(20)
-  }
-  return on.now() - began
-}
-
-const hasPlaced = (count: number) => async () => (await placed()).length === count
 
 test('a spec becomes placements, one a host', async () => {
   candidate(1)
@@ -252,7 +145,7 @@ test('a spec that cannot be read is left alone, and holds up nobody', async () =
 })
 
 test('a host and a placement that cannot be read any more stay where they are, and their room is not given away', async () => {
-  candidate(1)
+  const { scheduler } = candidate(1)
   await write(...host('h1'), ...host('h2'), ...service(web, 2, reserving('512MiB')))
   await until(hasPlaced(2), 3000)
   const [h1] = host('h1')
@@ -272,7 +165,7 @@ test('a host and a placement that cannot be read any more stay where they are, a
   // A new leader knows as much of the host.
   candidate(2)
   await clock.advance(1000)
-  await ending.shift()?.()
+  await scheduler.stop()
   await clock.advance(10_000)
   expect((await people.list(keys.placements)).entries.map(({ value }) => value.desired)).toEqual(['run'])
   await write(remove(keys.placements, id), ...host('h1'), ...host('h2'))
@@ -320,7 +213,10 @@ test('so it is when a deadline has passed meanwhile', async () => {
 
 test('a plan that does not fit into one write is told, once, and stands among what is pending', async () => {
   candidate(1)
-  resolves = (_, image) => ({ kind: 'resolved', image: `${image}@sha256:${'d'.repeat(1.2 * 1024 * 1024)}` })
+  cluster.resolves = (_, image) => ({
+    kind: 'resolved',
+    image: `${image}@sha256:${'d'.repeat(1.2 * 1024 * 1024)}`,
+  })
   await write(...host('h1'), ...service(web, 1, { rollout: { progressDeadline: '10m' } }))
   await clock.advance(60_000)
   const told = (await people.list(keys.events)).entries.filter(e => e.value.level === 'error')
@@ -342,7 +238,7 @@ test('evidence of any size is cut to fit', async () => {
   const [entry] = (await people.list(keys.placements)).entries
   const evidence = { state: 'backoff' as const, lastLog: ['x'.repeat(1.2 * 1024 * 1024)] }
   const instance = entry?.value.instance ?? ('' as never)
-  const report = { instance, uid: 'u1', attempt: 1, restarts: 0, since: 0, ...evidence }
+  const report = { instance, uid: `u-${web}`, attempt: 1, restarts: 0, since: 0, ...evidence }
   await write(put(keys.reports, { host: 'h1' as HostId, instance }, report))
   await clock.advance(15_000)
   const rollout = await people.get(keys.rollouts, web)
@@ -390,13 +286,13 @@ test('hosts are asked for a digest with patience and in turns; one that cannot f
   candidate(1)
   await write(...host('h1'), ...host('h2'), ...host('h3'))
   await clock.advance(3000)
-  resolves = () => ({ kind: 'failed', reason: 'the registry does not answer', permanent: false })
+  cluster.resolves = () => ({ kind: 'failed', reason: 'the registry does not answer', permanent: false })
   await write(...service(web, 1))
   await clock.advance(10_000)
-  expect(questions.length).toBeGreaterThan(1)
-  expect(questions.length).toBeLessThan(6)
-  expect(new Set(questions).size).toBeGreaterThan(1)
-  resolves = (asked, image) =>
+  expect(cluster.questions.length).toBeGreaterThan(1)
+  expect(cluster.questions.length).toBeLessThan(6)
+  expect(new Set(cluster.questions).size).toBeGreaterThan(1)
+  cluster.resolves = (asked, image) =>
     asked === 'h2'
       ? { kind: 'failed', reason: 'denied', permanent: true }
       : { kind: 'resolved', image: `${image}@sha256:d` }

@@ -12,7 +12,7 @@ import type { MemoryStore } from '@boxcar/store/memory/memory-store'
 import { seededChance } from '@boxcar/store/memory/seeded-chance'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
 import { Mirror } from '@boxcar/store/mirror'
-import type { Write } from '@boxcar/store/store'
+import type { LeaseId, Write } from '@boxcar/store/store'
 import { pino } from 'pino'
 import type { Agents } from './agents.ts'
 import { followed } from './feed.ts'
@@ -36,6 +36,8 @@ export class TestCluster {
   readonly etcd = new MemoryEtcd(this.clock)
   /** The connection of everybody but the candidates. */
   readonly people = this.etcd.connect({ cluster: 'c' })
+  /** By which presence and acknowledgements live. */
+  readonly lease = this.etcd.grant(10 * dayMs).id
   /** Hosts whose agents answer questions. */
   readonly answering = new Set(['h1', 'h2', 'h3'])
   /** Hosts that were asked for a digest, in order. */
@@ -110,7 +112,7 @@ export class TestCluster {
   obey(...hosts: readonly string[]): void {
     const respond = async (happening: Happening): Promise<void> => {
       await this.clock.sleep(10)
-      const writes = responsesTo(happening, hosts)
+      const writes = responsesTo(happening, hosts, this.lease)
       if (writes.length > 0) await this.people.commit({ guards: [], writes })
     }
     const stop = this.etcd.observe(happening => void respond(happening))
@@ -124,10 +126,14 @@ export class TestCluster {
   }
 }
 
-function responsesTo({ events, revision }: Happening, hosts: readonly string[]): readonly Write[] {
+function responsesTo(
+  { events, revision }: Happening,
+  hosts: readonly string[],
+  lease: LeaseId,
+): readonly Write[] {
   const keysOf = events.map(event => (event.kind === 'put' ? event.entry.key : event.key))
   const isRouted = keysOf.some(key => key.startsWith(`${keys.routes.name}/`))
-  const acks = hosts.map(host => put(keys.routeAcks, host as HostId, { revision, draining: [] }))
+  const acks = hosts.map(host => put(keys.routeAcks, host as HostId, { revision, draining: [] }, lease))
   const reports = events.flatMap(event => {
     const [of, ...id] = event.kind === 'put' ? event.entry.key.split('/') : []
     if (event.kind !== 'put' || of !== keys.placements.name || !hosts.includes(id[0] ?? '')) return []
@@ -146,7 +152,10 @@ function responsesTo({ events, revision }: Happening, hosts: readonly string[]):
   return [...(isRouted ? acks : []), ...reports]
 }
 
-export const host = (id: string, changes: object = {}): Write[] => [
+const dayMs = 86_400_000
+
+/** A host's record and its presence, which lives by a lease. */
+export const hostWrites = (id: string, lease: LeaseId): Write[] => [
   put(keys.hosts, id as HostId, {
     id: id as HostId,
     address: `10.0.0.${id.slice(1)}`,
@@ -157,9 +166,8 @@ export const host = (id: string, changes: object = {}): Write[] => [
     engine: { version: '20.10', state: 'up' },
     proxy: { version: '2.6', state: 'up' },
     agentVersion: '1',
-    ...changes,
   }),
-  put(keys.presences, id as HostId, { since: 0 }),
+  put(keys.presences, id as HostId, { since: 0 }, lease),
 ]
 
 export const withRoute = {
