@@ -20,7 +20,7 @@ export type InternalError = Extract<Obstacle, { kind: 'internal-error' }>
 export interface Doing {
   readonly words: string
   readonly key?: string
-  /** It is told elsewhere: no event is due. */
+  /** It is told and logged elsewhere. */
   readonly isTold?: boolean
 }
 
@@ -97,8 +97,10 @@ export class InternalErrors {
     entry.standing.set(keyOf(doing), error)
     const print = `${printOf(owner)} ${error.doing} ${error.error}`
     if (!this.#told.has(print)) {
-      this.#log.error({ err: thrown, ...owner, doing: doing.words }, 'internal error: this is a bug')
-      if (doing.isTold !== true) entry.untold = [...entry.untold, error].slice(-mostShown)
+      if (doing.isTold !== true) {
+        this.#log.error({ err: thrown, ...owner, doing: doing.words }, 'internal error: this is a bug')
+        entry.untold = [...entry.untold, error].slice(-mostShown)
+      }
       if (this.#told.size >= mostTold) this.#told.clear()
       this.#told.add(print)
     }

@@ -1,7 +1,6 @@
 /** Questions that only a host can answer, asked with patience: which digest an image has. */
 import { errorText } from '@boxcar/core/model/attempt'
 import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
-import type { HostRecord } from '@boxcar/core/model/host'
 import { byId, type HostId, type ServiceName } from '@boxcar/core/model/ids'
 import type { HostState, World } from '@boxcar/core/model/world'
 import type { Question } from '@boxcar/core/plan/draft'
@@ -54,10 +53,15 @@ export class Questions {
     const key = resolutionKey(question.service, question.uid, question.generation)
     const before = this.#asked.get(key)
     if (before?.state === 'asking' || (before !== undefined && this.#clock.now() < before.nextAt)) return
-    void this.#askInTurn(question, key, before, world)
+    void this.#askNext(question, key, before, world).catch(error => {
+      // No answer of a host: the planner tells of it, and the question is asked again.
+      this.#log.error({ err: error, ...question }, 'internal error: asking for an image threw')
+      const reason = errorText(error)
+      this.#take(question, key, { kind: 'failed', reason, permanent: false, isInternal: true }, before)
+    })
   }
 
-  async #askInTurn(question: Question, key: string, before: Asked | undefined, world: World): Promise<void> {
+  async #askNext(question: Question, key: string, before: Asked | undefined, world: World): Promise<void> {
     const hosts = [...world.hosts.values()].filter(canAnswer).sort((a, b) => byId(a.id, b.id))
     const fresh = hosts.filter(host => before?.refusedBy.has(host.id) !== true)
     const from = fresh.length > 0 ? fresh : hosts
@@ -66,28 +70,26 @@ export class Questions {
     if (record === undefined) return
     const refusedBy = before?.refusedBy ?? new Set<HostId>()
     this.#note(key, { state: 'asking', nextAt: this.#clock.now(), tries: tries + 1, refusedBy })
-    const answer = await this.#resolve(record, question.image)
-    const refusals = isRefusal(answer) ? new Set([...refusedBy, record.id]) : refusedBy
+    const answer = await this.#agents.resolve(record, question.image)
+    if (!isRefusal(answer)) return this.#take(question, key, answer, before)
+    const refusals = new Set([...refusedBy, record.id])
     const believed = refusals.size >= Math.min(2, hosts.length)
-    this.#memory.resolutions.set(
-      key,
-      isRefusal(answer) && !believed ? { ...answer, permanent: false } : answer,
-    )
-    // A second opinion is asked for at once; a passing failure has time to pass.
-    const pauseMs = isRefusal(answer) && !believed ? 0 : Math.min(firstPauseMs * 2 ** tries, mostPauseMs)
-    const nextAt = after(this.#clock.now(), pauseMs)
-    this.#note(key, { state: 'answered', nextAt, tries: tries + 1, refusedBy: refusals })
-    this.#answered(question.service)
+    this.#take(question, key, { ...answer, permanent: believed }, before, refusals, believed ? undefined : 0)
   }
 
-  /** What is thrown is no answer of a host: the planner tells of it, and the question is asked again. */
-  async #resolve(host: HostRecord, image: string): Promise<Resolution> {
-    try {
-      return await this.#agents.resolve(host, image)
-    } catch (error) {
-      this.#log.error({ err: error, host: host.id, image }, 'internal error: asking for an image threw')
-      return { kind: 'failed', reason: errorText(error), permanent: false, isInternal: true }
-    }
+  /** Keeps an answer, and asks again after a while unless told: a second opinion is asked for at once. */
+  #take(
+    question: Question,
+    key: string,
+    answer: Resolution,
+    before: Asked | undefined,
+    refusedBy: ReadonlySet<HostId> = before?.refusedBy ?? new Set(),
+    pauseMs = Math.min(firstPauseMs * 2 ** (before?.tries ?? 0), mostPauseMs),
+  ): void {
+    this.#memory.resolutions.set(key, answer)
+    const nextAt = after(this.#clock.now(), pauseMs)
+    this.#note(key, { state: 'answered', nextAt, tries: (before?.tries ?? 0) + 1, refusedBy })
+    this.#answered(question.service)
   }
 
   #note(key: string, asked: Asked): void {
