@@ -306,10 +306,17 @@ function callerOf(options: ClientOptions) {
     if (how.tail !== undefined) query.set('tail', String(how.tail))
     if (how.since !== undefined) query.set('since', String(how.since))
     const path = 'slot' in ref ? instancePath(ref) : pathOf(ref)
-    const response = await open('GET', `${path}/logs?${query}`, {
-      headers: { accept: 'application/jsonl' },
-      signal: how.signal ?? new AbortController().signal,
-    })
+    const signal = how.signal ?? new AbortController().signal
+    let response: Response
+    try {
+      response = await open('GET', `${path}/logs?${query}`, {
+        headers: { accept: 'application/jsonl' },
+        signal,
+      })
+    } catch (error) {
+      if (signal.aborted) return
+      throw error
+    }
     if (!response.ok) throw await problemOf(server, response)
     try {
       for await (const line of linesOf(response)) {
@@ -317,7 +324,7 @@ function callerOf(options: ClientOptions) {
         if (parsed?.success === true) yield parsed.data
       }
     } catch (error) {
-      if (how.signal?.aborted === true) return
+      if (signal.aborted) return
       throw new ApiUnreachable(server, `the log stream broke off: ${reasonOf(error)}`, error)
     }
   }

@@ -19,6 +19,8 @@ export const exitStatus = {
   timeout: 124,
   /** Ctrl-C; work on the cluster goes on. */
   interrupted: 130,
+  /** Whoever read the output closed it before its end, as `head` does; what was asked for before that is done. */
+  readerGone: 141,
 } as const
 
 export type ExitStatus = (typeof exitStatus)[keyof typeof exitStatus]
@@ -34,7 +36,7 @@ export interface TroubleText {
   readonly next: string
 }
 
-/** Ends a command from wherever it is; caught once, in main.ts. */
+/** Ends a command from wherever it is; caught once, in run.ts. */
 export class Trouble extends Error {
   override readonly name = 'Trouble'
   readonly text: TroubleText

@@ -14,4 +14,7 @@ const [{ run }, { systemTerminal }, { systemPath }] = await Promise.all([
   import('./system-path.ts'),
 ])
 process.env['PATH'] = systemPath(process.env['PATH'])
-process.exit(await run(process.argv.slice(2), systemTerminal()))
+// It ends by itself, so that nothing that was printed is cut off.
+process.exitCode = await run(process.argv.slice(2), systemTerminal())
+// Only after an interruption is anything left unwritten: its reader is not waited for.
+if (process.stdout.writableLength + process.stderr.writableLength > 0) process.exit()

@@ -1,8 +1,11 @@
 /** The world outside a command: its streams, its settings, the time, and the wish of the user to stop. */
+import { spawn } from 'node:child_process'
+import { fstatSync } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
 import type { Clock } from '@boxcar/core/model/clock'
 import { systemClock } from '@boxcar/store/system'
 import { exitStatus } from './exit.ts'
+import { Output, type OutputEnd } from './output.ts'
 
 export interface Terminal {
   /** Data. */
@@ -13,8 +16,14 @@ export interface Terminal {
   readonly canAsk: boolean
   readonly env: Readonly<Record<string, string | undefined>>
   readonly clock: Clock
-  /** Aborted by the first Ctrl-C or SIGTERM. */
+  /** Aborted by the first Ctrl-C or SIGTERM, and when nobody reads the output any more (`outputLost` is the reason then). */
   readonly interrupted: AbortSignal
+  /** For what prints without end: resolves when the reader has kept up, or the command is interrupted. */
+  drained(): Promise<void>
+  /** Resolves when all that was printed is written, or cannot be. */
+  written(): Promise<OutputEnd>
+  /** From now on the command is interrupted when the reader goes away, also while nothing is printed. */
+  endWithReader(): void
   /** Everything from standard input. */
   readInput(): Promise<string>
   /** A yes or no; no is the answer when the input ends. */
@@ -30,25 +39,33 @@ export interface Sink {
   readonly color: 'color' | 'plain'
 }
 
+/** The reason of `interrupted` where nobody asked for it: what is printed reaches nobody any more. */
+export const outputLost = 'output lost'
+
 /** The real terminal. The first Ctrl-C asks a command to end, the second one ends it. */
 export function systemTerminal(): Terminal {
   const interrupted = new AbortController()
-  let firstAt = 0
+  let firstAt: number | undefined
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      if (!interrupted.signal.aborted) {
+      if (firstAt === undefined) {
         firstAt = systemClock.now()
         interrupted.abort(signal)
       } else if (systemClock.now() - firstAt > samePressMs) process.exit(exitStatus.interrupted)
     })
   }
+  // What cannot be written is no use to anybody, so whatever only shows may end. What must be put away is put away all the same.
+  const output = new Output<NodeJS.WriteStream>(() => interrupted.abort(outputLost))
   return {
-    out: sink(process.stdout, () => interrupted.abort('closed')),
-    err: sink(process.stderr, () => interrupted.abort('closed')),
+    out: sink(process.stdout, output),
+    err: sink(process.stderr, output),
     canAsk: process.stdin.isTTY === true && process.stderr.isTTY === true,
     env: process.env,
     clock: systemClock,
     interrupted: interrupted.signal,
+    drained: () => output.drained(interrupted.signal),
+    written: () => writtenOrUnread(output, interrupted.signal),
+    endWithReader: () => watchReader(() => output.lose(process.stdout, { kind: 'closed' })),
     readInput: async () => {
       let text = ''
       process.stdin.setEncoding('utf8')
@@ -56,6 +73,8 @@ export function systemTerminal(): Terminal {
       return text
     },
     confirm: async question => {
+      // The question is written past the queue, and comes after what it is about.
+      await output.written()
       const lines = createInterface({ input: process.stdin, output: process.stderr })
       // While it asks, it reads Ctrl-C as a key, and the terminal sends no signal.
       lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
@@ -74,15 +93,53 @@ export function systemTerminal(): Terminal {
 /** One Ctrl-C under npm comes twice: from the terminal, and handed on by npm. */
 const samePressMs = 1_000
 
-function sink(stream: NodeJS.WriteStream, onClosed: () => void): Sink {
-  stream.on('error', error => {
-    // A reader that has seen enough (`| head`) closes the pipe, and a terminal may be closed: nobody reads any more, so
-    // whatever only shows may end. What must be put away is put away all the same.
-    if ('code' in error && (error.code === 'EPIPE' || error.code === 'EIO')) onClosed()
-    else throw error
+/** After an interruption a reader that does not read is waited for no longer than this. */
+const readerPatienceMs = 1_000
+
+async function writtenOrUnread(
+  output: Output<NodeJS.WriteStream>,
+  interrupted: AbortSignal,
+): Promise<OutputEnd> {
+  const over = new AbortController()
+  const unread = async (): Promise<OutputEnd> => {
+    await aborted(interrupted)
+    await systemClock.sleep(readerPatienceMs, over.signal)
+    return { kind: 'unread' }
+  }
+  try {
+    return await Promise.race([output.written(), unread()])
+  } finally {
+    over.abort()
+  }
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return
+  await new Promise(resolve => signal.addEventListener('abort', resolve, { once: true }))
+}
+
+/**
+ * Node notices that the reader of a pipe is gone only when it writes. GNU `tail -f` looks for it while it waits, and ends by
+ * SIGPIPE; other versions of `tail` never do, and then the next line that is printed finds it out. See
+ * docs/adr/0021-a-reader-that-goes-away.md.
+ */
+function watchReader(onGone: () => void): void {
+  if (!fstatSync(process.stdout.fd).isFIFO()) return
+  const options = ['-f', '--sleep-interval=0.2', `--pid=${process.pid}`, '/dev/null']
+  const tail = spawn('tail', options, { stdio: ['ignore', process.stdout.fd, 'ignore'] })
+  tail.on('error', () => undefined)
+  tail.on('exit', (_status, signal) => {
+    if (signal === 'SIGPIPE') onGone()
   })
+  tail.unref()
+  // It holds the pipe open: the reader shall see the end as soon as this program ends.
+  process.on('exit', () => tail.kill())
+}
+
+function sink(stream: NodeJS.WriteStream, output: Output<NodeJS.WriteStream>): Sink {
+  output.watch(stream)
   return {
-    write: text => void stream.write(text),
+    write: text => output.write(stream, text),
     get isTerminal() {
       return stream.isTTY === true
     },

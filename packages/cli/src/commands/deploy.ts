@@ -128,14 +128,14 @@ async function report(
     return exitStatus.done
   }
   if (format === 'name') {
-    printLines(
+    await printLines(
       context,
       services.map(it => it.service),
     )
     return exitStatus.done
   }
   const routes = await addressesAtBest(api)
-  printLines(
+  await printLines(
     context,
     services.map(it => {
       const addresses = routes.filter(route => route.service === it.service).flatMap(route => route.addresses)

@@ -43,7 +43,7 @@ export const doctor: RunCommand = async context => {
   const todo = findings.filter(it => it.todo !== undefined)
   const format = formatOf(context)
   if (todo.length > 0 && (format === 'table' || format === 'wide'))
-    printLines(context, ['', 'What to do:', ...todo.map(it => `  ${it.check}: ${it.todo}`)])
+    await printLines(context, ['', 'What to do:', ...todo.map(it => `  ${it.check}: ${it.todo}`)])
   return findings.some(it => it.result === 'fail') ? exitStatus.failure : exitStatus.done
 }
 

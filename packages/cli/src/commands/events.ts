@@ -25,16 +25,18 @@ export const events: RunCommand = async context => {
   const colors = paint(terminal.out.color)
   const format = formatOf(context)
   // A list that ends is one JSON text.
-  const isWhole = format === 'json' && invocation.flags['follow'] !== true
+  const follow = invocation.flags['follow'] === true
+  const isWhole = format === 'json' && !follow
   const collected: EventView[] = []
   const stream = api.events({
     ...whose,
     ...(after === undefined ? { ...(tail === undefined ? {} : { tail }) } : { after }),
-    mode: invocation.flags['follow'] === true ? 'follow' : 'recent',
+    mode: follow ? 'follow' : 'recent',
     signal: terminal.interrupted,
     onTrouble: why =>
       terminal.err.write(`the stream was cut (${why}); going on as soon as the server answers\n`),
   })
+  if (follow) terminal.endWithReader()
   for await (const step of stream) {
     if (step.kind === 'reset') {
       terminal.err.write('older history is gone; what follows starts with all recent events again\n')
@@ -42,6 +44,7 @@ export const events: RunCommand = async context => {
     else {
       const data = await dataLine(format, step.event, step.event.id)
       terminal.out.write(data ?? `${lineOf(step.event, format, colors)}\n`)
+      await terminal.drained()
     }
   }
   if (isWhole) terminal.out.write(`${JSON.stringify(collected, undefined, 2)}\n`)

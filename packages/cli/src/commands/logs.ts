@@ -14,8 +14,9 @@ export const logs: RunCommand = async context => {
   const subject = subjectOf(invocation.args[0] ?? '', settings.project)
   const tail = numberFlag(invocation, 'tail')
   const sinceMs = numberFlag(invocation, 'since')
+  const follow = invocation.flags['follow'] === true
   const lines = api.logs(subject.ref, {
-    follow: invocation.flags['follow'] === true,
+    follow,
     ...(tail === undefined ? {} : { tail }),
     ...(sinceMs === undefined ? {} : { since: terminal.clock.wall() - sinceMs }),
     signal: terminal.interrupted,
@@ -23,8 +24,10 @@ export const logs: RunCommand = async context => {
   const colors = paint(terminal.out.color)
   const format = formatOf(context)
   const how = { who: subject.kind === 'service', when: invocation.flags['timestamps'] === true }
+  if (follow) terminal.endWithReader()
   for await (const line of lines) {
     terminal.out.write((await dataLine(format, line, line.instance)) ?? `${textOf(line, how, colors)}\n`)
+    await terminal.drained()
   }
   return terminal.interrupted.aborted ? exitStatus.interrupted : exitStatus.done
 }

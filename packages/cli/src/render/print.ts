@@ -32,12 +32,12 @@ export async function printList<Row>(
   const format = formatOf(context)
   if (format === 'table' || format === 'wide') {
     const colors = paint(terminal.out.color)
-    if (how.lines !== undefined) printLines(context, how.lines(colors))
+    if (how.lines !== undefined) await printLines(context, how.lines(colors))
     else if (rows.length === 0) terminal.err.write(`${how.none}\n`)
-    else printLines(context, table(how.columns, rows, colors, format))
-  } else if (format === 'name') printLines(context, rows.map(how.nameOf))
+    else await printLines(context, table(how.columns, rows, colors, format))
+  } else if (format === 'name') await printLines(context, rows.map(how.nameOf))
   else if (format === 'jsonl')
-    printLines(
+    await printLines(
       context,
       rows.map(row => JSON.stringify(row)),
     )
@@ -51,10 +51,10 @@ export async function printObject(
   how: { readonly name: string; readonly lines: (paint: Paint) => readonly string[] },
 ): Promise<void> {
   const format = formatOf(context)
-  if (format === 'name') printLines(context, [how.name])
-  else if (format === 'jsonl') printLines(context, [JSON.stringify(object)])
+  if (format === 'name') await printLines(context, [how.name])
+  else if (format === 'jsonl') await printLines(context, [JSON.stringify(object)])
   else if (format === 'json' || format === 'yaml') await printData(context, object)
-  else printLines(context, how.lines(paint(context.terminal.out.color)))
+  else await printLines(context, how.lines(paint(context.terminal.out.color)))
 }
 
 async function printData(context: CommandContext, data: unknown): Promise<void> {
@@ -63,9 +63,15 @@ async function printData(context: CommandContext, data: unknown): Promise<void> 
   context.terminal.out.write(stringify(data))
 }
 
-export function printLines({ terminal }: CommandContext, lines: readonly string[]): void {
-  if (lines.length > 0) terminal.out.write(`${lines.join('\n')}\n`)
+export async function printLines({ terminal }: CommandContext, lines: readonly string[]): Promise<void> {
+  for (let i = 0; i < lines.length; i += linesAtOnce) {
+    terminal.out.write(`${lines.slice(i, i + linesAtOnce).join('\n')}\n`)
+    await terminal.drained()
+  }
 }
+
+/** Enough that a short list is one write, few enough that a long one is not held twice in memory. */
+const linesAtOnce = 200
 
 /**
  * One object of a stream that may have no end, as data: a line of JSON, or an item of a YAML list; nothing where text for

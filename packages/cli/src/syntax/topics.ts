@@ -50,5 +50,6 @@ NO_COLOR and FORCE_COLOR mean what they mean everywhere.
     9  waits for a person
   124  --timeout is over; work on the cluster goes on
   130  interrupted; work on the cluster goes on
+  141  whoever read the output closed it before its end; in place of 0 only
 `,
 }
