@@ -1,6 +1,7 @@
 /** What the documents show is true: specs parse, command lines parse, links lead somewhere, tables are those of the program. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { verbFirst } from '@boxcar/cli/command-line'
 import { buildProgram } from '@boxcar/cli/program'
 import { specTables } from '@boxcar/cli/render/spec-table'
 import { loadSettings } from '@boxcar/cli/settings'
@@ -102,7 +103,7 @@ async function parsed(line: string): Promise<'parsed'> {
   const program = buildProgram(() => Promise.resolve(), { out: () => {}, err: () => {}, columns: 100 })
   const argv = words(line).map(word => placeholders[word] ?? word)
   try {
-    await program.parseAsync(argv, { from: 'user' })
+    await program.parseAsync(verbFirst(program, argv), { from: 'user' })
   } catch (error) {
     // Help was asked for and shown.
     const isHelp = error instanceof Error && 'exitCode' in error && error.exitCode === 0

@@ -15,6 +15,6 @@ const [{ run }, { systemTerminal }, { systemPath }] = await Promise.all([
 ])
 process.env['PATH'] = systemPath(process.env['PATH'])
 // It ends by itself, so that nothing that was printed is cut off.
-process.exitCode = await run(process.argv.slice(2), systemTerminal())
+process.exitCode = await run(process.argv.slice(2), systemTerminal(process.argv.slice(2)))
 // Only after an interruption is anything left unwritten: its reader is not waited for.
 if (process.stdout.writableLength + process.stderr.writableLength > 0) process.exit()

@@ -2,7 +2,7 @@
  * The command line: every command with its arguments, flags and help. Nothing here does anything; `perform` is handed what
  * was said, so that tests can ask whether a line parses, and so that `boxcar --help` loads none of the commands' code.
  */
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import type { Perform } from './invocation.ts'
 import { addLook } from './syntax/look.ts'
 import { addNotYet } from './syntax/not-yet.ts'
@@ -36,10 +36,6 @@ Start here:
   $ boxcar dev                          a whole cluster on this machine, with a sample service
   $ boxcar status                       from another terminal
   $ boxcar scale hello=6
-
-Topics:
-  $ boxcar help settings                flags, environment and the settings file
-  $ boxcar help exit-status             what scripts can tell apart
 `,
     )
   const say = (command: string) =>
@@ -73,24 +69,35 @@ function prepare(command: Command, output: ProgramOutput): void {
     })
     .configureHelp({ showGlobalOptions: false })
     .showSuggestionAfterError(true)
+  // Heard before anything is parsed (terminal.ts), so that what is said of a wrong line is without colours as well.
+  if (command.commands.length === 0)
+    command.addOption(
+      new Option('--no-color', 'without colours (NO_COLOR; default: on a terminal)').helpGroup('Options:'),
+    )
   for (const sub of command.commands) prepare(sub, output)
 }
 
 /** What a person mistyped, in two parts; nothing where help or the version was asked for and shown. */
-export function usageOf(error: CommanderError): { readonly what: string; readonly why: string } | undefined {
+export function usageOf(
+  error: CommanderError,
+  command: Command,
+): { readonly what: string; readonly why: string } | undefined {
   if (error.exitCode === 0) return undefined
   // A group without its command (`boxcar host`) has shown its help already.
   if (error.code === 'commander.help')
     return { what: 'the command is not complete', why: 'a command of this group is missing' }
-  const [what = '', ...hints] = error.message.replace(/^error: /, '').split('\n')
-  const hint = hints
-    .join(' ')
-    .replace(/^\((.*)\)$/, '$1')
-    .trim()
-  return {
-    what,
-    why: hint === '' ? (reasons[error.code] ?? 'the command line cannot be understood') : lowerFirst(hint),
-  }
+  const text = error.message.replace(/^error: /, '')
+  // A suggestion stands on a line of its own, and what a value must be behind the first sentence.
+  const [, what = text, hint = ''] =
+    /^(.*)\n\((.*)\)$/.exec(text) ?? /^(.*? is invalid)\.\s*(.*)$/s.exec(text) ?? []
+  return { what, why: hint === '' ? reasonOf(error, command) : lowerFirst(hint) }
+}
+
+function reasonOf(error: CommanderError, command: Command): string {
+  const missing = /missing required argument '(.*)'/.exec(error.message)?.[1]
+  const described = command.registeredArguments.find(it => it.name() === missing)?.description ?? ''
+  const reason = reasons[error.code] ?? 'the command line cannot be understood'
+  return described === '' ? reason : `${reason}: ${described}`
 }
 
 const reasons: Readonly<Record<string, string>> = {

@@ -1,3 +1,4 @@
+import { type Verb, verbFirst, verbOf } from './command-line.ts'
 import { type ExitStatus, exitStatus, Trouble, type TroubleText, troubleLines } from './exit.ts'
 import type { OutputEnd } from './output.ts'
 import { buildProgram, CommanderError, usageOf } from './program.ts'
@@ -34,10 +35,10 @@ async function perform(argv: readonly string[], terminal: Terminal): Promise<Exi
     { out: terminal.out.write, err: terminal.err.write, columns: terminal.out.columns },
   )
   try {
-    await program.parseAsync(argv, { from: 'user' })
+    await program.parseAsync(verbFirst(program, argv), { from: 'user' })
     return status
   } catch (error) {
-    const trouble = await troubleOf(error, argv)
+    const trouble = await troubleOf(error, verbOf(program, argv))
     if (trouble === undefined) return exitStatus.done
     // Whoever closed the output was not interrupted, and asked for no more words.
     const isQuiet = trouble.status === exitStatus.interrupted && isOutputLost(terminal)
@@ -66,13 +67,13 @@ export function statusAfter(
 
 const isOutputLost = ({ interrupted }: Pick<Terminal, 'interrupted'>) => interrupted.reason === outputLost
 
-async function troubleOf(error: unknown, argv: readonly string[]): Promise<TroubleText | undefined> {
+async function troubleOf(error: unknown, { path, command }: Verb): Promise<TroubleText | undefined> {
   if (error instanceof Trouble) return error.text
   if (error instanceof CommanderError) {
-    const usage = usageOf(error)
+    const usage = usageOf(error, command)
     return usage === undefined
       ? undefined
-      : { status: exitStatus.usage, ...usage, next: `boxcar ${helpPath(argv)}--help` }
+      : { status: exitStatus.usage, ...usage, next: ['boxcar', ...path, '--help'].join(' ') }
   }
   const { troubleOfClient } = await import('./client.ts')
   return (
@@ -84,18 +85,4 @@ async function troubleOf(error: unknown, argv: readonly string[]): Promise<Troub
       next: 'please report this, with the lines above',
     }
   )
-}
-
-/** The words before the first flag, as far as they can be a command: `host drain `. */
-function helpPath(argv: readonly string[]): string {
-  const program = buildProgram(() => Promise.resolve(), { out: () => {}, err: () => {}, columns: 100 })
-  const path: string[] = []
-  let here = program
-  for (const word of argv) {
-    const next = here.commands.find(it => it.name() === word || it.aliases().includes(word))
-    if (next === undefined) break
-    path.push(word)
-    here = next
-  }
-  return path.map(word => `${word} `).join('')
 }

@@ -89,6 +89,15 @@ test('a file that is no YAML is shown with the line', () => {
 })
 
 test.each([
+  ['--no-color get services', false],
+  ['get services --no-color', false],
+  ['get services', true],
+  ['exec web/1/0 -- ls --no-color', true],
+])('colours are asked for by the environment; boxcar %s: %s', (line, expected) => {
+  expect(wantsColor({ FORCE_COLOR: '1' }, true, line.split(' '))).toBe(expected)
+})
+
+test.each([
   [{}, true, true],
   [{}, false, false],
   [{ NO_COLOR: '1' }, true, false],

@@ -43,7 +43,7 @@ export interface Sink {
 export const outputLost = 'output lost'
 
 /** The real terminal. The first Ctrl-C asks a command to end, the second one ends it. */
-export function systemTerminal(): Terminal {
+export function systemTerminal(argv: readonly string[] = []): Terminal {
   const interrupted = new AbortController()
   let firstAt: number | undefined
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -56,9 +56,25 @@ export function systemTerminal(): Terminal {
   }
   // What cannot be written is no use to anybody, so whatever only shows may end. What must be put away is put away all the same.
   const output = new Output<NodeJS.WriteStream>(() => interrupted.abort(outputLost))
+  const sink = (stream: NodeJS.WriteStream): Sink => {
+    output.watch(stream)
+    return {
+      write: text => output.write(stream, text),
+      get isTerminal() {
+        return stream.isTTY === true
+      },
+      get columns() {
+        return stream.columns ?? 100
+      },
+      get rows() {
+        return stream.rows ?? 40
+      },
+      color: wantsColor(process.env, stream.isTTY === true, argv) ? 'color' : 'plain',
+    }
+  }
   return {
-    out: sink(process.stdout, output),
-    err: sink(process.stderr, output),
+    out: sink(process.stdout),
+    err: sink(process.stderr),
     canAsk: process.stdin.isTTY === true && process.stderr.isTTY === true,
     env: process.env,
     clock: systemClock,
@@ -136,25 +152,17 @@ function watchReader(onGone: () => void): void {
   process.on('exit', () => tail.kill())
 }
 
-function sink(stream: NodeJS.WriteStream, output: Output<NodeJS.WriteStream>): Sink {
-  output.watch(stream)
-  return {
-    write: text => output.write(stream, text),
-    get isTerminal() {
-      return stream.isTTY === true
-    },
-    get columns() {
-      return stream.columns ?? 100
-    },
-    get rows() {
-      return stream.rows ?? 40
-    },
-    color: wantsColor(process.env, stream.isTTY === true) ? 'color' : 'plain',
-  }
-}
-
-/** `NO_COLOR` and `FORCE_COLOR` as everybody has them: set and not empty; `FORCE_COLOR=0` means no. */
-export function wantsColor(env: Readonly<Record<string, string | undefined>>, isTerminal: boolean): boolean {
+/**
+ * `--no-color` wins; then `NO_COLOR` and `FORCE_COLOR` as everybody has them: set and not empty; `FORCE_COLOR=0` means no. The line
+ * is looked at as it is, since one that cannot be parsed is answered in colours or not as well.
+ */
+export function wantsColor(
+  env: Readonly<Record<string, string | undefined>>,
+  isTerminal: boolean,
+  argv: readonly string[] = [],
+): boolean {
+  const end = argv.indexOf('--')
+  if (argv.slice(0, end === -1 ? argv.length : end).includes('--no-color')) return false
   const [no, force] = [env.NO_COLOR ?? '', env.FORCE_COLOR ?? '']
   if (force !== '') return force !== '0' && force !== 'false'
   if (no !== '' || env.TERM === 'dumb') return false

@@ -11,28 +11,19 @@ import {
   serviceColumns,
 } from '../render/columns.ts'
 import { printList } from '../render/print.ts'
-import { kinds } from '../syntax/look.ts'
+import { type Kind, listedKind } from '../syntax/kinds.ts'
 import { onlyProject, within } from './flags.ts'
 
 /** Lists objects of one kind. */
 export const get: RunCommand = async context => {
   const [kind = '', name] = context.invocation.args
-  const list = lists[kind]
-  if (list === undefined) {
-    throw new Trouble({
-      status: exitStatus.usage,
-      what: `${kind} is no kind of object`,
-      why: `the kinds are ${kinds.join(', ')}`,
-      next: 'boxcar get --help',
-    })
-  }
-  await list(context, connect(context), name)
+  await lists[listedKind(kind)](context, connect(context), name)
   return exitStatus.done
 }
 
 type List = (context: CommandContext, client: Client, name: string | undefined) => Promise<void>
 
-const lists: Readonly<Record<string, List>> = {
+const lists: Readonly<Record<Kind, List>> = {
   projects: async (context, { api }, name) => {
     const rows = await api.projects()
     await printList(

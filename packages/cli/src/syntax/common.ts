@@ -1,3 +1,4 @@
+import { nearest } from '@boxcar/api/faults'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 
 export const groups = {
@@ -6,15 +7,42 @@ export const groups = {
   look: 'Look:',
   operate: 'Operate:',
   processes: 'Processes:',
+  topics: 'Topics:',
 } as const
+
+const connection = () => [
+  new Option('-p, --project <name>', 'the project (BOXCAR_PROJECT; default: default)'),
+  new Option('--server <url>', 'the API (BOXCAR_SERVER; default: http://127.0.0.1:7070)'),
+  new Option('--token-file <file>', 'a file with the bearer token (or BOXCAR_TOKEN)'),
+]
 
 /** The flags of every command that asks a server. */
 export function client(command: Command): Command {
+  command.optionsGroup('Connection:')
+  for (const option of connection()) command.addOption(option)
   return command
-    .optionsGroup('Connection:')
-    .option('-p, --project <name>', 'the project (BOXCAR_PROJECT; default: default)')
-    .option('--server <url>', 'the API (BOXCAR_SERVER; default: http://127.0.0.1:7070)')
-    .option('--token-file <file>', 'a file with the bearer token (or BOXCAR_TOKEN)')
+}
+
+/** The same flags where no server is asked: whoever has them in an alias (`boxcar --server URL`) types them everywhere. */
+export function noClient(command: Command): Command {
+  for (const option of connection()) command.addOption(option.hideHelp())
+  return command
+}
+
+/** Every command that changes something takes `--yes`, so that scripts need not know which ones ask. */
+export function yes(command: Command, asks: 'asks' | 'never asks' = 'never asks'): Command {
+  return command.option('-y, --yes', asks === 'asks' ? 'do not ask' : 'nothing is asked, with it or without')
+}
+
+/** The flags of commands that watch what they have changed. */
+export function watched(command: Command): Command {
+  return command
+    .option('--detach', 'do not watch')
+    .option(
+      '--timeout <time>',
+      'stop watching after so long (exit status 124); work on the cluster goes on',
+      timeSpan,
+    )
 }
 
 export const outputFormats = ['table', 'wide', 'json', 'yaml', 'name', 'jsonl'] as const
@@ -23,6 +51,7 @@ export function output(command: Command): Command {
   return command.addOption(
     new Option('-o, --output <format>', 'how to print data; json is the object of the API')
       .choices(outputFormats)
+      .argParser(oneOf(outputFormats))
       .default('table'),
   )
 }
@@ -38,20 +67,29 @@ export function etcd(command: Command): Command {
     .option('--cluster <name>', 'which cluster in this etcd (BOXCAR_CLUSTER; default: default)')
     .optionsGroup('Options:')
     .addOption(
-      new Option('--log <level>', 'how much to log, to standard error (BOXCAR_LOG; default: info)').choices([
-        'trace',
-        'debug',
-        'info',
-        'warn',
-        'error',
-        'silent',
-      ]),
+      new Option('--log <level>', 'how much to log, to standard error (BOXCAR_LOG; default: info)')
+        .choices(logLevels)
+        .argParser(oneOf(logLevels)),
     )
 }
+
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const
 
 /** Help that teaches: what one does with it, line by line. */
 export const examples = (...lines: readonly string[]): string =>
   `\nExamples:\n${lines.map(line => `  ${line}`).join('\n')}\n`
+
+/** A word of a list; for any other one the nearest is suggested. */
+function oneOf(words: readonly string[]): (text: string) => string {
+  return text => {
+    if (words.includes(text)) return text
+    throw new InvalidArgumentError(didYouMean(nearest(text, words), `It must be one of ${words.join(', ')}.`))
+  }
+}
+
+/** A suggestion, where there is one, before what can be said in any case. */
+export const didYouMean = (word: string | undefined, rest: string): string =>
+  word === undefined ? rest : `did you mean ${word}? ${rest}`
 
 export function wholeNumber(least: number, most: number): (text: string) => number {
   return text => {

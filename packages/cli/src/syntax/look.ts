@@ -1,16 +1,7 @@
-import { Argument, type Command, InvalidArgumentError } from 'commander'
+import { Argument, type Command } from 'commander'
 import type { Say } from '../program.ts'
-import { client, examples, groups, output, timeSpan, wholeNumber } from './common.ts'
-
-export const kinds = [
-  'projects',
-  'services',
-  'instances',
-  'hosts',
-  'rollouts',
-  'routes',
-  'generations',
-] as const
+import { client, examples, groups, noClient, output, timeSpan, wholeNumber } from './common.ts'
+import { describedKind, listedKind, listedKinds } from './kinds.ts'
 
 /** Commands that change nothing. */
 export function addLook(program: Command, say: Say): void {
@@ -24,7 +15,7 @@ export function addLook(program: Command, say: Say): void {
   client(output(status))
   const get = program
     .command('get')
-    .addArgument(new Argument('<kind>', `one of ${kinds.join(', ')}`).argParser(kindOf))
+    .addArgument(new Argument('<kind>', `one of ${listedKinds}`).argParser(listedKind))
     .argument('[name]', 'a service for instances and generations; else the object itself')
     .description('list objects')
     .option('-A, --all-projects', 'services and instances of all projects')
@@ -41,7 +32,7 @@ export function addLook(program: Command, say: Say): void {
   client(output(get))
   const describe = program
     .command('describe')
-    .addArgument(new Argument('<kind>', 'service, instance or host').argParser(describedKindOf))
+    .addArgument(new Argument('<kind>', 'service, instance or host').argParser(describedKind))
     .argument('<name>', 'such as web, web/7/2 or h1')
     .description('everything about one object')
     .action(say('describe'))
@@ -97,32 +88,10 @@ export function addLook(program: Command, say: Say): void {
       'after',
       examples('$ boxcar explain replicas', '$ boxcar explain rollout', '$ boxcar explain'),
     )
-  output(explain)
+  noClient(output(explain))
   const version = program
     .command('version')
     .description('the version of this program and of the server')
     .action(say('version'))
   client(output(version))
-}
-
-/** `service`, `svc` and the like are what people type; the full word is what the rest of the program knows. */
-function kindOf(text: string): string {
-  const short: Readonly<Record<string, string>> = {
-    svc: 'services',
-    inst: 'instances',
-    gen: 'generations',
-    gens: 'generations',
-  }
-  const word = text.toLowerCase()
-  return kinds.find(kind => kind === word || kind === `${word}s`) ?? short[word] ?? text
-}
-
-const describedKinds = ['service', 'instance', 'host'] as const
-
-/** The same words as for `get`, of what can be described. */
-function describedKindOf(text: string): string {
-  const kind = kindOf(text)
-  const found = describedKinds.find(it => kind === `${it}s`)
-  if (found !== undefined) return found
-  throw new InvalidArgumentError(`It must be one of ${describedKinds.join(', ')}.`)
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Say } from '../program.ts'
-import { client, etcd, examples, groups, output } from './common.ts'
+import { client, etcd, examples, groups, noClient, output, yes } from './common.ts'
 
 /** Commands for those who look after the hosts. */
 export function addOperate(program: Command, say: Say): void {
@@ -19,14 +19,14 @@ export function addOperate(program: Command, say: Say): void {
     .option('--why <text>', 'for those who come after')
     .action(say('host cordon'))
     .addHelpText('after', examples('$ boxcar host cordon h2 --why "disk is being replaced"'))
-  client(output(cordon))
+  client(output(yes(cordon)))
   const uncordon = host
     .command('uncordon')
     .argument('<host...>')
     .description('let hosts take work again')
     .action(say('host uncordon'))
     .addHelpText('after', examples('$ boxcar host uncordon h2'))
-  client(output(uncordon))
+  client(output(yes(uncordon)))
   const drain = host
     .command('drain')
     .argument('<host...>')
@@ -38,7 +38,7 @@ export function addOperate(program: Command, say: Say): void {
       'after',
       examples('$ boxcar host drain h2 --why "kernel upgrade"', '$ boxcar host drain h2 --cancel'),
     )
-  client(output(drain))
+  client(output(yes(drain)))
   const label = host
     .command('label')
     .argument('<host>')
@@ -46,7 +46,7 @@ export function addOperate(program: Command, say: Say): void {
     .description('label a host for placing; wins over what its agent says')
     .action(say('host label'))
     .addHelpText('after', examples('$ boxcar host label h2 zone=b disk=ssd', '$ boxcar host label h2 disk-'))
-  client(output(label))
+  client(output(yes(label)))
   const doctor = program
     .command('doctor')
     .description('check Docker, etcd, HAProxy, ports, clock and disk of this machine, and say what to do')
@@ -55,5 +55,5 @@ export function addOperate(program: Command, say: Say): void {
     .option('--state-dir <dir>', 'where the agent keeps its state', '/var/lib/boxcar')
     .action(say('doctor'))
     .addHelpText('after', examples('$ boxcar doctor', '$ boxcar doctor --etcd http://10.0.0.1:2379'))
-  etcd(output(doctor))
+  noClient(etcd(output(doctor)))
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Say } from '../program.ts'
-import { client, examples, groups, output, timeSpan, wholeNumber } from './common.ts'
+import { client, examples, groups, output, timeSpan, watched, wholeNumber, yes } from './common.ts'
 
 /** Commands about the way from one generation to the next. */
 export function addRollout(program: Command, say: Say): void {
@@ -34,15 +34,16 @@ export function addRollout(program: Command, say: Say): void {
     .command('abort')
     .argument('<service>')
     .description('give up the next generation; the stable one answers')
-    .option('-y, --yes', 'do not ask')
     .action(say('rollout abort'))
     .addHelpText('after', examples('$ boxcar rollout abort web'))
-  client(output(abort))
+  client(output(yes(abort, 'asks')))
   for (const verb of ['promote', 'pause', 'resume']) {
     const command = rollout
       .command(verb)
       .argument('<service>')
       .description('not supported yet')
+      .allowUnknownOption()
+      .allowExcessArguments()
       .action(say(`rollout ${verb}`))
     client(command)
   }
@@ -52,9 +53,7 @@ export function addRollout(program: Command, say: Say): void {
     .argument('<service>')
     .description('go back to the generation before; at once while it is warm')
     .option('--to <generation>', 'go back to this generation', wholeNumber(1, 999_999_999))
-    .option('--detach', 'do not watch')
-    .option('--timeout <time>', 'stop watching after so long (exit status 124)', timeSpan)
     .action(say('undo'))
     .addHelpText('after', examples('$ boxcar undo web', '$ boxcar undo web --to 3', '$ boxcar rollback web'))
-  client(output(undo))
+  client(output(watched(yes(undo))))
 }

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import type { Say } from '../program.ts'
-import { client, collect, examples, groups, output, timeSpan } from './common.ts'
+import { client, collect, examples, groups, output, watched, yes } from './common.ts'
 
 const file = '-f, --file <file>'
 const fileWords =
@@ -15,14 +15,7 @@ export function addShip(program: Command, say: Say): void {
     .description('hand services to the cluster: show the plan, ask, apply, and watch until they are ready')
     .requiredOption(file, fileWords, collect)
     .option('--image <image>', imageWords, collect)
-    .option('-y, --yes', 'do not ask')
-    .option('--detach', 'do not watch')
     .addOption(new Option('--prune').hideHelp())
-    .option(
-      '--timeout <time>',
-      'stop watching after so long (exit status 124); work on the cluster goes on',
-      timeSpan,
-    )
     .action(say('deploy'))
     .addHelpText(
       'after',
@@ -33,7 +26,7 @@ export function addShip(program: Command, say: Say): void {
         '$ boxcar deploy -f web.yaml -f cache.yaml        several at once',
       ),
     )
-  client(output(deploy))
+  client(output(watched(yes(deploy, 'asks'))))
   const plan = program
     .command('plan')
     .description('show what a deploy would change, and change nothing')
@@ -52,13 +45,19 @@ export function addShip(program: Command, say: Say): void {
     .description('change how many instances run; makes no new generation')
     .action(say('scale'))
     .addHelpText('after', examples('$ boxcar scale web=6', '$ boxcar scale web=6 worker=0'))
-  client(output(scale))
+  client(output(yes(scale)))
   const rm = program
     .command('rm')
     .argument('<service...>', 'services to take away')
-    .description('stop services and forget them; never deletes data')
-    .option('-y, --yes', 'do not ask')
+    .description('stop services and forget them, and watch until they are gone; never deletes data')
     .action(say('rm'))
-    .addHelpText('after', examples('$ boxcar rm web', '$ boxcar rm web worker --yes'))
-  client(output(rm))
+    .addHelpText(
+      'after',
+      examples(
+        '$ boxcar rm web',
+        '$ boxcar rm web worker --yes --timeout 1m',
+        '$ boxcar rm web --yes --detach            the instances stop by themselves',
+      ),
+    )
+  client(output(watched(yes(rm, 'asks'))))
 }

@@ -1,17 +1,23 @@
 import type { Command } from 'commander'
 import type { Say } from '../program.ts'
+import { groups } from './common.ts'
 
 /** `boxcar help settings`: things that are no command and need a page. */
 export function addTopics(program: Command, say: Say): void {
-  for (const topic of ['settings', 'exit-status']) {
+  program.commandsGroup(groups.topics)
+  for (const [topic, about] of topics) {
     const command = program
-      .command(topic, { hidden: true })
-      .description(`show the page about ${topic}`)
-      .helpOption(false)
+      .command(topic)
+      .description(about)
       .action(say(`topic ${topic}`))
     command.helpInformation = () => pages[topic] ?? ''
   }
 }
+
+const topics = [
+  ['settings', 'flags, environment and the settings file'],
+  ['exit-status', 'what scripts can tell apart'],
+] as const
 
 export const pages: Readonly<Record<string, string>> = {
   settings: `Settings: a flag wins over the environment, the environment over the file, the file over the default.
@@ -34,7 +40,7 @@ The file is ~/.config/boxcar/config.yaml (below XDG_CONFIG_HOME where that is se
   project: shop
   token: a-long-secret
 
-NO_COLOR and FORCE_COLOR mean what they mean everywhere.
+NO_COLOR and FORCE_COLOR mean what they mean everywhere; --no-color wins over both.
 `,
   'exit-status': `Exit status:
 
