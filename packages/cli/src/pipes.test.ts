@@ -64,7 +64,7 @@ const rows: Readonly<Record<string, Row>> = {
   'host uncordon': changes('host', 'uncordon', 'h1', '-o', 'name'),
   logs: reads('logs', 'web', '--tail', '10000'),
   plan: reads('plan', '-f', examples, '-o', 'json'),
-  rm: changes('rm', 'web', '--yes', '-o', 'name'),
+  rm: changes('rm', 'web', '--yes', '--detach'),
   'rollout abort': changes('rollout', 'abort', 'web', '--yes', '-o', 'name'),
   'rollout history': reads('rollout', 'history', 'web', '-o', 'json'),
   'rollout pause': alone('rollout', 'pause', 'web'),

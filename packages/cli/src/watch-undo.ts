@@ -1,11 +1,9 @@
 import type { Api, ServiceRef } from '@boxcar/api/client'
 import type { ActedView, RolloutView } from '@boxcar/api/views'
-import { elapsed } from '@boxcar/core/model/clock'
-import { awayReason } from './client.ts'
 import { exitStatus, Trouble } from './exit.ts'
 import { rejectionLines } from './render/evidence.ts'
-import { seconds } from './render/words.ts'
 import type { Terminal } from './terminal.ts'
+import { type UntilOptions, watchUntil } from './watch-until.ts'
 
 /** What was asked for, and how things were before. */
 export interface UndoAsk {
@@ -16,60 +14,26 @@ export interface UndoAsk {
   readonly to: number | undefined
 }
 
-export interface UndoWatch extends UndoAsk {
-  readonly timeoutMs?: number
-  readonly again: string
-  readonly onChange: (words: string) => void
-}
-
-const everyMs = 150
+export type UndoWatch = UndoAsk & Omit<UntilOptions, 'notDone'>
 
 /**
  * Waits until the generation gone back to answers and nothing moves any more. Throws Trouble for any other end, its status
  * included.
  */
-export async function watchUndone(
+export function watchUndone(
   api: Api,
   ref: ServiceRef,
   terminal: Terminal,
   options: UndoWatch,
 ): Promise<RolloutView> {
-  const started = terminal.clock.now()
-  let words = ''
-  const tell = (now: string) => {
-    if (now !== words) options.onChange(`${seconds(elapsed(started, terminal.clock.now()))} ${now}`)
-    words = now
-  }
-  for (;;) {
-    try {
-      const rollout = await api.rollout(ref)
-      tell(`${rollout.service}: ${rollout.phase}: ${rollout.words}`)
-      const stands = undoStanding(rollout, options)
-      if (stands === 'undone') return rollout
-      if (stands !== 'under-way') throw new Trouble(failedText(rollout, stands))
-    } catch (error) {
-      const why = awayReason(error)
-      if (why === undefined) throw error
-      tell(`${why}; trying again`)
-    }
-    if (options.timeoutMs !== undefined && elapsed(started, terminal.clock.now()) >= options.timeoutMs) {
-      throw new Trouble({
-        status: exitStatus.timeout,
-        what: `not undone after ${seconds(options.timeoutMs)}; work on the cluster goes on`,
-        why: words,
-        next: options.again,
-      })
-    }
-    await terminal.clock.sleep(everyMs, terminal.interrupted)
-    if (terminal.interrupted.aborted) {
-      throw new Trouble({
-        status: exitStatus.interrupted,
-        what: 'watching was interrupted',
-        why: 'work on the cluster goes on',
-        next: options.again,
-      })
-    }
-  }
+  return watchUntil(terminal, { ...options, notDone: 'not undone' }, async () => {
+    const rollout = await api.rollout(ref)
+    const words = `${rollout.service}: ${rollout.phase}: ${rollout.words}`
+    const stands = undoStanding(rollout, options)
+    if (stands === 'under-way') return { words }
+    if (stands === 'undone') return { words, done: rollout }
+    return { words, failed: new Trouble(failedText(rollout, stands)) }
+  })
 }
 
 /** Where an undo is: `reverted` where its generation did not get ready, `elsewhere` where another one came to answer. */

@@ -609,6 +609,57 @@ describe('changing', () => {
     expect(await server.store.get(specs, web)).toBeUndefined()
   })
 
+  test('rm watches until the instances are gone', async () => {
+    await instance(0, 'ready')
+    const ending = boxcar(['rm', 'web', '--yes'])
+    await expect.poll(() => server.store.get(specs, web)).toBeUndefined()
+    await new Promise(resolve => setTimeout(resolve, 30))
+    await server.write(
+      remove(placements, { host: 'h1' as HostId, instance: 'default/web/1/0' as InstanceId }),
+    )
+    const ran = await ending
+    expect(ran.status, ran.err).toBe(0)
+    expect(ran.out).toMatch(/^default\/web +1 instance$/m)
+    expect(ran.err).toMatch(/^\d+\.\ds default\/web: 1 instance left\n\d+\.\ds default\/web: gone\n$/)
+  })
+
+  test('rm --detach does not watch', async () => {
+    await instance(0, 'ready')
+    expect(await boxcar(['rm', 'web', '--yes', '--detach'])).toMatchObject({ status: 0, err: '' })
+  })
+
+  test('rm --timeout: status 124, work goes on, and how to look', async () => {
+    await instance(0, 'ready')
+    const ran = await boxcar(['rm', 'web', '--yes', '--timeout', '2s'])
+    expect(ran.status).toBe(124)
+    expect(ran.err).toContain('Error: not gone after 2.0s; work on the cluster goes on')
+    expect(ran.err).toContain('Why: default/web: 1 instance left')
+    expect(ran.err).toContain('Next: boxcar get instances -p default')
+    expect(await server.store.get(specs, web)).toBeUndefined()
+  })
+
+  test('Ctrl-C while rm watches: status 130, work goes on', async () => {
+    await instance(0, 'ready')
+    const terminal = terminalFor()
+    const ending = boxcar(['rm', 'web', '--yes'], terminal)
+    await expect.poll(() => terminal.errText()).toContain('1 instance left')
+    terminal.interrupt()
+    const ran = await ending
+    expect(ran.status).toBe(130)
+    expect(ran.err).toContain('work on the cluster goes on')
+  })
+
+  test('rm does not wait for a service that is created again under the name', async () => {
+    await instance(0, 'ready')
+    const terminal = terminalFor()
+    const ending = boxcar(['rm', 'web', '--yes'], terminal)
+    await expect.poll(() => terminal.errText()).toContain('1 instance left')
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    const ran = await ending
+    expect(ran.status, ran.err).toBe(0)
+    expect(ran.err).toContain('default/web: created again')
+  })
+
   test('what does not exist: status 1 and a next step', async () => {
     const ran = await boxcar(['scale', 'nobody=2'])
     expect(ran.status).toBe(1)

@@ -2,11 +2,10 @@ import type { ActedView } from '@boxcar/api/views'
 import { connect, serviceRef } from '../client.ts'
 import type { CommandContext, RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
-import { live } from '../render/live.ts'
-import { paint } from '../render/paint.ts'
 import { printObject } from '../render/print.ts'
 import { rolloutLines } from '../render/rollout.ts'
 import { watchUndone } from '../watch-undo.ts'
+import { withProgress } from '../watch-until.ts'
 import { millisecondsFlag, numberFlag } from './flags.ts'
 
 /** Goes back to the generation before, and watches until it answers. */
@@ -22,24 +21,18 @@ export const undo: RunCommand = async context => {
     await show(context, acted.rollout)
     return exitStatus.done
   }
-  const picture = terminal.err.isTerminal ? live(terminal.err) : undefined
-  try {
-    const rollout = await watchUndone(api, ref, terminal, {
+  const rollout = await withProgress(terminal, onChange =>
+    watchUndone(api, ref, terminal, {
       before,
       acted: acted.outcome,
       to,
       ...millisecondsFlag(invocation, 'timeout'),
       again: `boxcar rollout watch ${ref.project}/${ref.name}`,
-      onChange: words => {
-        if (picture === undefined) terminal.err.write(`${words}\n`)
-        else picture.draw([paint(terminal.err.color).busy(words)])
-      },
-    })
-    await show(context, rollout)
-    return exitStatus.done
-  } finally {
-    picture?.end()
-  }
+      onChange,
+    }),
+  )
+  await show(context, rollout)
+  return exitStatus.done
 }
 
 const show = (context: CommandContext, rollout: ActedView['rollout']) =>
