@@ -309,7 +309,7 @@ class Agent {
         throw new StartError(
           `the store cannot be reached: ${error.message}`,
           'start etcd, or give its addresses with --etcd; boxcar doctor says more',
-          { cause: error },
+          { cause: error, silent: 'store' },
         )
       log.warn({ error: error.message }, 'the store is away; starting from the orders of an earlier run')
       return 'away'
@@ -327,7 +327,7 @@ class Agent {
         throw new StartError(
           `the container engine cannot be reached: ${error.message}`,
           'start it, or give its address with --docker; boxcar doctor says more',
-          { cause: error },
+          { cause: error, silent: 'engine' },
         )
       log.warn({ error: error.message }, 'the engine is away; trying again')
     }

@@ -28,9 +28,16 @@ export const presenceTtlMs = 4000
 export class StartError extends Error {
   override readonly name = 'StartError'
   readonly next: string
+  /** What did not answer where the configuration says it is. */
+  readonly silent: 'store' | 'engine' | undefined
 
-  constructor(message: string, next: string, options?: ErrorOptions) {
+  constructor(
+    message: string,
+    next: string,
+    { silent, ...options }: ErrorOptions & { readonly silent?: 'store' | 'engine' } = {},
+  ) {
     super(message, options)
     this.next = next
+    this.silent = silent
   }
 }

@@ -10,10 +10,11 @@ import {
   type ServiceRef,
 } from '@boxcar/api/client'
 import { tokenIn } from '@boxcar/api/token-file'
+import type { ProblemView } from '@boxcar/api/views'
 import { parseInstanceId, parseServiceName, serviceParts } from '@boxcar/core/model/ids'
 import type { CommandContext } from './command.ts'
 import { type ExitStatus, exitStatus, Trouble, type TroubleText } from './exit.ts'
-import { loadSettings, type Settings } from './settings.ts'
+import { loadSettings, originOf, remedyOf, type Settings } from './settings.ts'
 
 export interface Client {
   readonly api: Api
@@ -22,15 +23,19 @@ export interface Client {
   readonly actor: string
 }
 
-export function connect({ terminal, invocation }: CommandContext): Client {
-  const { tokenFile, ...flags } = invocation.flags
-  const token = typeof tokenFile === 'string' ? { token: readToken(tokenFile) } : {}
-  const settings = loadSettings({ flags: { ...flags, ...token }, env: terminal.env })
+export function connect(context: CommandContext): Client {
+  const settings = settingsOf(context)
   const api = createClient({
     server: settings.server,
     ...(settings.token === undefined ? {} : { token: settings.token }),
   })
   return { api, settings, actor: actorName() }
+}
+
+function settingsOf({ terminal, invocation }: CommandContext): Settings {
+  const { tokenFile, ...flags } = invocation.flags
+  const token = typeof tokenFile === 'string' ? { token: readToken(tokenFile) } : {}
+  return loadSettings({ flags: { ...flags, ...token }, env: terminal.env })
 }
 
 function readToken(file: string): string {
@@ -102,13 +107,16 @@ export function awayReason(error: unknown): string | undefined {
 }
 
 /** What a refusal or a silence of the server means; nothing where the error is another one. */
-export function troubleOfClient(error: unknown): TroubleText | undefined {
+export function troubleOfClient(error: unknown, context: CommandContext): TroubleText | undefined {
   if (error instanceof ApiUnreachable) {
+    const settings = settingsInForce(context)
+    // A command may have asked another server than that of the settings.
+    const asked = settings?.server.replace(/\/+$/, '') === error.server ? settings : undefined
     return {
       status: exitStatus.unreachable,
       what: `the Boxcar server at ${error.server} cannot be reached`,
       why: error.message.replace(/^no answer from the Boxcar server at \S+: /, ''),
-      next: 'start one with `boxcar server` or `boxcar dev`, or name it with --server or BOXCAR_SERVER',
+      next: `start one with \`boxcar server\` or \`boxcar dev\`, or ${remedyOf(asked, 'server')}`,
     }
   }
   if (!(error instanceof ApiProblem)) return undefined
@@ -120,7 +128,7 @@ export function troubleOfClient(error: unknown): TroubleText | undefined {
     status: statusOf(problem.status),
     what: lowerFirst(problem.title),
     why: faults.length > 0 ? faults.join('\n') : problem.detail,
-    next: problem.next ?? nextOf(problem.status),
+    next: nextOf(problem, settingsInForce(context)),
   }
 }
 
@@ -131,12 +139,33 @@ function statusOf(status: number): ExitStatus {
   return exitStatus.failure
 }
 
-function nextOf(status: number): string {
+function nextOf({ status, next }: ProblemView, settings: Settings | undefined): string {
+  // The server knows the token that it got, and not where it came from.
+  const token = originOf(settings, 'token')
+  if (status === 401 && token !== undefined) return `correct ${token}`
+  if (next !== undefined) return next
   if (status === 401 || status === 403) return 'give a token with --token-file or BOXCAR_TOKEN'
-  if (status === 404) return 'boxcar get services -A'
+  if (status === 404) return `boxcar get services -A${silentProject(settings)}`
   if (status === 409 || status === 412) return 'boxcar status, then try again'
   if (status === 503) return 'boxcar doctor, or try again in a moment'
   return 'boxcar explain'
+}
+
+/** Nothing where they cannot be read: then it is another fault that is told. */
+function settingsInForce(context: CommandContext): Settings | undefined {
+  try {
+    return settingsOf(context)
+  } catch (error) {
+    if (error instanceof Trouble) return undefined
+    throw error
+  }
+}
+
+/** A project that was not said on this command line may not be the one that was meant. */
+function silentProject(settings: Settings | undefined): string {
+  const origin = originOf(settings, 'project')
+  if (settings === undefined || origin === undefined || origin.startsWith('--')) return ''
+  return `; the project in force is ${settings.project}, by ${origin}`
 }
 
 const lowerFirst = (text: string) => text.charAt(0).toLowerCase() + text.slice(1)

@@ -4,7 +4,7 @@ import type { Log } from '@boxcar/store/log'
 import type { Store, StoreStatus } from '@boxcar/store/store'
 import { systemClock } from '@boxcar/store/system'
 import { exitStatus, Trouble } from './exit.ts'
-import type { Settings } from './settings.ts'
+import { originOf, remedyOf, type Settings } from './settings.ts'
 
 /** Opens the store of the settings; nothing is asked of it yet. Throws Trouble where a file cannot be read. */
 export async function openStore(settings: Settings, log?: Log): Promise<Store> {
@@ -18,7 +18,9 @@ export async function openStore(settings: Settings, log?: Log): Promise<Store> {
       next: 'add --etcd-ca FILE (and --etcd-cert, --etcd-key where etcd asks for ours)',
     })
   }
-  const ca = settings.etcdCa === undefined ? undefined : readPem('--etcd-ca', settings.etcdCa)
+  const pem = (name: 'etcdCa' | 'etcdCert' | 'etcdKey') => readPem(settings, name)
+  const ca = pem('etcdCa')
+  const [cert, key] = [pem('etcdCert'), pem('etcdKey')]
   return openEtcdStore({
     endpoints: settings.etcd,
     cluster: settings.cluster,
@@ -29,20 +31,22 @@ export async function openStore(settings: Settings, log?: Log): Promise<Store> {
       : {
           tls: {
             ca,
-            ...(settings.etcdCert === undefined ? {} : { cert: readPem('--etcd-cert', settings.etcdCert) }),
-            ...(settings.etcdKey === undefined ? {} : { key: readPem('--etcd-key', settings.etcdKey) }),
+            ...(cert === undefined ? {} : { cert }),
+            ...(key === undefined ? {} : { key }),
           },
         }),
   })
 }
 
-function readPem(flag: string, file: string): Buffer {
+function readPem(settings: Settings, name: 'etcdCa' | 'etcdCert' | 'etcdKey'): Buffer | undefined {
+  const file = settings[name]
+  if (file === undefined) return undefined
   try {
     return readFileSync(file)
   } catch (error) {
     throw new Trouble({
       status: exitStatus.usage,
-      what: `the file of ${flag} cannot be read`,
+      what: `the file of ${originOf(settings, name) ?? name} cannot be read`,
       why: error instanceof Error ? error.message : String(error),
       next: 'boxcar help settings',
     })
@@ -50,7 +54,7 @@ function readPem(flag: string, file: string): Buffer {
 }
 
 /** One clear sentence where no member answers: at the start that is a mistake of setting up more often than an outage. */
-export async function needEtcd(store: Store): Promise<StoreStatus> {
+export async function needEtcd(store: Store, settings: Settings): Promise<StoreStatus> {
   const status = await store.status()
   const apart = strangers(status)
   if (apart !== undefined) {
@@ -66,7 +70,7 @@ export async function needEtcd(store: Store): Promise<StoreStatus> {
     status: exitStatus.unreachable,
     what: 'etcd cannot be reached',
     why: `none of ${status.endpoints.join(', ')} answers`,
-    next: 'start etcd, or name it with --etcd or BOXCAR_ETCD; boxcar doctor says more',
+    next: `start etcd, or ${remedyOf(settings, 'etcd')}; boxcar doctor says more`,
   })
 }
 

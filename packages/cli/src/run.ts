@@ -1,3 +1,4 @@
+import type { CommandContext } from './command.ts'
 import { type Verb, verbFirst, verbOf } from './command-line.ts'
 import { type ExitStatus, exitStatus, Trouble, type TroubleText, troubleLines } from './exit.ts'
 import type { OutputEnd } from './output.ts'
@@ -25,12 +26,14 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 
 async function perform(argv: readonly string[], terminal: Terminal): Promise<ExitStatus> {
   let status: ExitStatus = exitStatus.done
+  let context: CommandContext | undefined
   const program = buildProgram(
     async invocation => {
       const { catalogue } = await import('./commands/catalogue.ts')
       const load = catalogue[invocation.command]
       if (load === undefined) throw new Error(`no code belongs to the command ${invocation.command}`)
-      status = await (await load())({ terminal, invocation })
+      context = { terminal, invocation }
+      status = await (await load())(context)
     },
     { out: terminal.out.write, err: terminal.err.write, columns: terminal.out.columns },
   )
@@ -38,7 +41,7 @@ async function perform(argv: readonly string[], terminal: Terminal): Promise<Exi
     await program.parseAsync(verbFirst(program, argv), { from: 'user' })
     return status
   } catch (error) {
-    const trouble = await troubleOf(error, verbOf(program, argv))
+    const trouble = await troubleOf(error, verbOf(program, argv), context)
     if (trouble === undefined) return exitStatus.done
     // Whoever closed the output was not interrupted, and asked for no more words.
     const isQuiet = trouble.status === exitStatus.interrupted && isOutputLost(terminal)
@@ -67,7 +70,11 @@ export function statusAfter(
 
 const isOutputLost = ({ interrupted }: Pick<Terminal, 'interrupted'>) => interrupted.reason === outputLost
 
-async function troubleOf(error: unknown, { path, command }: Verb): Promise<TroubleText | undefined> {
+async function troubleOf(
+  error: unknown,
+  { path, command }: Verb,
+  context: CommandContext | undefined,
+): Promise<TroubleText | undefined> {
   if (error instanceof Trouble) return error.text
   if (error instanceof CommanderError) {
     const usage = usageOf(error, command)
@@ -76,8 +83,9 @@ async function troubleOf(error: unknown, { path, command }: Verb): Promise<Troub
       : { status: exitStatus.usage, ...usage, next: ['boxcar', ...path, '--help'].join(' ') }
   }
   const { troubleOfClient } = await import('./client.ts')
+  const trouble = context === undefined ? undefined : troubleOfClient(error, context)
   return (
-    troubleOfClient(error) ?? {
+    trouble ?? {
       status: exitStatus.failure,
       what: 'boxcar failed',
       // A bug: its place is all that helps.

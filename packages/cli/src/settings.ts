@@ -102,7 +102,10 @@ export function loadSettings(from: SettingsFrom): Settings {
     origin[name] = flag
   }
   const parsed = schema.safeParse(given)
-  if (parsed.success) return parsed.data
+  if (parsed.success) {
+    origins.set(parsed.data, origin)
+    return parsed.data
+  }
   throw new Trouble({
     status: exitStatus.usage,
     what: 'the settings cannot be used',
@@ -115,6 +118,22 @@ export function loadSettings(from: SettingsFrom): Settings {
       .join('\n'),
     next: 'boxcar help settings',
   })
+}
+
+/** Where each value of some settings was said, beside them: settings are compared and printed without it. */
+const origins = new WeakMap<Settings, Readonly<Partial<Record<string, string>>>>()
+
+/** Where a setting was said: `--server`, `BOXCAR_SERVER`, `FILE: server`; nothing where it is the default. */
+export function originOf(settings: Settings | undefined, name: SettingName): string | undefined {
+  return settings === undefined ? undefined : origins.get(settings)?.[name]
+}
+
+/** What to do about a setting that does not work: it is put right where it was said, and no place is blamed where nobody said it. */
+export function remedyOf(settings: Settings | undefined, name: SettingName): string {
+  const origin = originOf(settings, name)
+  if (origin !== undefined) return `correct ${origin}`
+  const variable = variables[name]
+  return `name it with ${flagNames[name]}${variable === undefined ? '' : ` or ${variable}`}`
 }
 
 function unknownKey(key: string): string {

@@ -5,7 +5,7 @@ import { openStore } from '../etcd.ts'
 import { exitStatus, Trouble } from '../exit.ts'
 import { needLinux } from '../linux.ts'
 import { processLog } from '../process-log.ts'
-import { loadSettings } from '../settings.ts'
+import { loadSettings, remedyOf, type Settings } from '../settings.ts'
 import { programVersion } from '../version.ts'
 
 /** The agent of this host, until it is told to stop. Its containers and its proxy stay. */
@@ -17,7 +17,7 @@ export const agent: RunCommand = async ({ terminal, invocation }) => {
   const advertise = flags.advertise ?? (await ownAddress(settings.etcd))
   const store = await openStore(settings, log)
   try {
-    const running = await starting(() =>
+    const running = await starting(settings, () =>
       startAgent({
         store,
         cluster: settings.cluster,
@@ -44,7 +44,7 @@ export const agent: RunCommand = async ({ terminal, invocation }) => {
   }
 }
 
-async function starting<T>(start: () => Promise<T>): Promise<T> {
+async function starting<T>(settings: Settings, start: () => Promise<T>): Promise<T> {
   try {
     return await start()
   } catch (error) {
@@ -53,9 +53,16 @@ async function starting<T>(start: () => Promise<T>): Promise<T> {
       status: exitStatus.failure,
       what: 'the agent cannot start',
       why: error.message,
-      next: error.next,
+      next: nextOf(error, settings),
     })
   }
+}
+
+/** The agent does not know where its addresses were said. */
+function nextOf({ silent, next }: StartError, settings: Settings): string {
+  if (silent === 'store') return `start etcd, or ${remedyOf(settings, 'etcd')}; boxcar doctor says more`
+  if (silent === 'engine') return `start Docker, or ${remedyOf(settings, 'docker')}; boxcar doctor says more`
+  return next
 }
 
 function stopping(interrupted: AbortSignal): Promise<void> {

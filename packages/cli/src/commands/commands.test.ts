@@ -1,6 +1,6 @@
 /** The commands against a real API over the store in memory; what the leader and the hosts write is written by the test. */
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -737,6 +737,141 @@ describe('who may ask, and whom', () => {
     expect(ran.err).toMatch(
       /^Error: the Boxcar server at http:\/\/127\.0\.0\.1:1 cannot be reached\n {2}Why: /,
     )
+  })
+})
+
+describe('a setting that does not work is put right where it was said', () => {
+  const config = (text: string) => {
+    mkdirSync(join(dir, 'boxcar'), { recursive: true })
+    writeFileSync(join(dir, 'boxcar', 'config.yaml'), text)
+    return { XDG_CONFIG_HOME: dir }
+  }
+  const nobody = 'http://127.0.0.1:1'
+  const filed = () => ({
+    none: '',
+    server: `server: ${nobody}\n`,
+    project: 'project: shpo\n',
+    ca: 'etcdCa: /no.pem\n',
+  })
+
+  type SettingRow = [
+    what: string,
+    argv: readonly string[],
+    env: Readonly<Record<string, string>>,
+    file: keyof ReturnType<typeof filed>,
+    expected: string,
+  ]
+  test.each<SettingRow>([
+    ['server by flag', ['status', '--server', nobody], {}, 'none', 'or correct --server'],
+    ['server by environment', ['status'], { BOXCAR_SERVER: nobody }, 'none', 'or correct BOXCAR_SERVER'],
+    ['server in the file', ['status'], { BOXCAR_SERVER: '' }, 'server', 'config.yaml: server'],
+    ['no Boxcar server', ['status'], { BOXCAR_SERVER: 'OTHER' }, 'none', 'or correct BOXCAR_SERVER'],
+    [
+      'no address',
+      ['status'],
+      { BOXCAR_SERVER: 'ftp://x' },
+      'none',
+      'Why: BOXCAR_SERVER: must be an address',
+    ],
+    [
+      'project',
+      ['get', 'services', 'web'],
+      { BOXCAR_PROJECT: 'shpo' },
+      'none',
+      'the project in force is shpo, by BOXCAR_PROJECT',
+    ],
+    ['project in the file', ['get', 'services', 'web'], {}, 'project', 'config.yaml: project'],
+    [
+      'project without services',
+      ['get', 'services'],
+      { BOXCAR_PROJECT: 'shpo' },
+      'none',
+      'in project shpo (BOXCAR_PROJECT)',
+    ],
+    [
+      'project by flag',
+      ['get', 'services', 'web', '-p', 'shpo'],
+      {},
+      'none',
+      'Next: boxcar get services -A\n',
+    ],
+    ['no project', ['status'], { BOXCAR_PROJECT: 'No' }, 'none', 'Why: BOXCAR_PROJECT: '],
+    ['etcd', ['server', '--log', 'silent'], { BOXCAR_ETCD: '127.0.0.1:1' }, 'none', 'or correct BOXCAR_ETCD'],
+    ['etcd by flag', ['server', '--log', 'silent', '--etcd', '127.0.0.1:1'], {}, 'none', 'or correct --etcd'],
+    [
+      'etcd authority',
+      ['server', '--etcd', 'https://127.0.0.1:1'],
+      {},
+      'ca',
+      'config.yaml: etcdCa cannot be read',
+    ],
+    ['log', ['server'], { BOXCAR_LOG: 'loud' }, 'none', 'Why: BOXCAR_LOG: '],
+    [
+      'engine',
+      ['doctor', '--etcd', '127.0.0.1:1'],
+      { DOCKER_HOST: 'unix:///no' },
+      'none',
+      'or correct DOCKER_HOST',
+    ],
+    [
+      'engine by flag',
+      ['doctor', '--etcd', '127.0.0.1:1', '--docker', 'unix:///no'],
+      {},
+      'none',
+      'or correct --docker',
+    ],
+    ...(process.platform === 'linux'
+      ? [
+          [
+            'etcd of an agent',
+            [
+              ...'agent --log silent --no-edge --advertise 127.0.0.1 --agent-port 0 --state-dir DIR'.split(
+                ' ',
+              ),
+            ],
+            { BOXCAR_ETCD: '127.0.0.1:1' },
+            'none',
+            'or correct BOXCAR_ETCD',
+          ] satisfies SettingRow,
+        ]
+      : []),
+  ])('%s', async (_what, argv, env, file, expected) => {
+    const other = createServer((_request, response) => response.end('hello'))
+    other.listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const address = other.address()
+    const port = typeof address === 'object' && address !== null ? address.port : 0
+    try {
+      const said = Object.entries(env).map(([name, value]) => [
+        name,
+        value === 'OTHER' ? `127.0.0.1:${port}` : value,
+      ])
+      const terminal = terminalFor({ env: { ...config(filed()[file]), ...Object.fromEntries(said) } })
+      const line = argv.map(word => (word === 'DIR' ? dir : word))
+      const { out, err } = await boxcar(line, terminal)
+      expect(out + err).toContain(expected)
+      expect(out + err).not.toContain('please report this')
+    } finally {
+      other.closeAllConnections()
+      other.close()
+    }
+  })
+
+  test('a token, by whoever said it', async () => {
+    const guarded = await testServer({ token: 'a-secret-of-sixteen' })
+    try {
+      const server = { BOXCAR_SERVER: await guarded.app.listen({ host: '127.0.0.1', port: 0 }) }
+      const tokenFile = join(dir, 'token')
+      writeFileSync(tokenFile, 'another-one\n')
+      const next = async (argv: readonly string[], env: Readonly<Record<string, string>>) =>
+        (await boxcar(['get', 'hosts', ...argv], testTerminal({ env: { ...server, ...env } }))).err
+      expect(await next([], { BOXCAR_TOKEN: 'another-one' })).toContain('Next: correct BOXCAR_TOKEN')
+      expect(await next(['--token-file', tokenFile], {})).toContain('Next: correct --token-file')
+      expect(await next([], config('token: another-one\n'))).toContain('config.yaml: token')
+      expect(await next([], {})).toContain('Next: set BOXCAR_TOKEN, or give --token-file')
+    } finally {
+      await guarded.close()
+    }
   })
 })
 

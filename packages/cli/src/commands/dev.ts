@@ -8,6 +8,7 @@ import { after } from '@boxcar/core/model/clock'
 import type { CommandContext, RunCommand } from '../command.ts'
 import { abandonedFolders, machineFolder, makeFolder } from '../dev/folder.ts'
 import { clearGuest } from '../dev/guest.ts'
+import type { NamedEngine } from '../dev/one-engine.ts'
 import { type Kept, keepRunning } from '../dev/processes.ts'
 import { type DevRoom, type RoomOptions, sampleSpec } from '../dev/room.ts'
 import { exitStatus, Trouble, troubleLines } from '../exit.ts'
@@ -130,7 +131,13 @@ function goOn(terminal: Terminal): void {
 
 async function openRoom(context: CommandContext, options: RoomOptions): Promise<DevRoom> {
   const { terminal, invocation } = context
-  const engine = textFlag(invocation, 'engine') ?? (hasNamespaces() ? undefined : runningEngine(terminal))
+  const named = textFlag(invocation, 'engine')
+  const engine: NamedEngine | undefined =
+    named !== undefined
+      ? { address: named, saidBy: '--engine' }
+      : hasNamespaces()
+        ? undefined
+        : runningEngine(terminal)
   if (engine !== undefined) {
     const { openOneEngine } = await import('../dev/one-engine.ts')
     return openOneEngine(engine, options)
@@ -141,10 +148,12 @@ async function openRoom(context: CommandContext, options: RoomOptions): Promise<
 
 const hasNamespaces = () => process.getuid?.() === 0
 
-function runningEngine(terminal: Terminal): string {
+function runningEngine(terminal: Terminal): NamedEngine {
   const engine = terminal.env['DOCKER_HOST']
   terminal.err.write('Not root: logical hosts on the Docker engine that runs (--engine names another).\n')
-  return engine === undefined || engine === '' ? 'unix:///var/run/docker.sock' : engine
+  return engine === undefined || engine === ''
+    ? { address: 'unix:///var/run/docker.sock', saidBy: undefined }
+    : { address: engine, saidBy: 'DOCKER_HOST' }
 }
 
 async function startProcesses(

@@ -23,7 +23,7 @@ export const doctor: RunCommand = async context => {
   const stateDir = textFlag(invocation, 'stateDir') ?? '/var/lib/boxcar'
   const groups = await Promise.all([
     lookAtNode(platform, getuid?.()),
-    lookAtDocker(settings.docker),
+    lookAtDocker(settings),
     lookAtEtcd(settings),
     lookAtProxy(textFlag(invocation, 'haproxy') ?? 'haproxy'),
     lookAtPorts(),

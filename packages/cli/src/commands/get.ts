@@ -11,6 +11,7 @@ import {
   serviceColumns,
 } from '../render/columns.ts'
 import { printList } from '../render/print.ts'
+import { originOf, type Settings } from '../settings.ts'
 import { type Kind, listedKind } from '../syntax/kinds.ts'
 import { onlyProject, within } from './flags.ts'
 
@@ -44,7 +45,7 @@ const lists: Readonly<Record<Kind, List>> = {
     await printList(context, rows, {
       columns: serviceColumns(context.terminal.clock.wall()),
       nameOf: it => it.service,
-      none: `No services in project ${settings.project}: boxcar deploy -f FILE, or -A for all projects.`,
+      none: `No services in project ${inForce(settings)}: boxcar deploy -f FILE, or -A for all projects.`,
     })
   },
   instances: async (context, { api, settings }, name) => {
@@ -57,7 +58,7 @@ const lists: Readonly<Record<Kind, List>> = {
     await printList(context, rows, {
       columns: instanceColumns(context.terminal.clock.wall()),
       nameOf: it => it.id,
-      none: `No instances${name === undefined ? ` in project ${settings.project}` : ` of ${name}`}: boxcar why ${name ?? 'SERVICE'} tells what they wait for.`,
+      none: `No instances${name === undefined ? ` in project ${inForce(settings)}` : ` of ${name}`}: boxcar why ${name ?? 'SERVICE'} tells what they wait for.`,
     })
   },
   hosts: async (context, { api }, name) => {
@@ -108,6 +109,12 @@ const lists: Readonly<Record<Kind, List>> = {
       none: 'No generations.',
     })
   },
+}
+
+/** The project, and where it was said if not on this command line. */
+function inForce(settings: Settings): string {
+  const origin = originOf(settings, 'project')
+  return origin === undefined ? settings.project : `${settings.project} (${origin})`
 }
 
 const everyProject = ({ invocation }: CommandContext) => invocation.flags['allProjects'] === true

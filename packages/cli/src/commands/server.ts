@@ -28,7 +28,7 @@ export const server: RunCommand = async ({ terminal, invocation }) => {
   const ending = new AbortController()
   const { signal } = ending
   try {
-    const status = await needEtcd(store)
+    const status = await needEtcd(store, settings)
     const warning = oldEtcdWarning(status)
     if (warning !== undefined) log.warn({ members: status.members }, warning)
     const cluster = await clusterOf(store)

@@ -15,10 +15,19 @@ import { clearGuest, sampleLabel } from './guest.ts'
 import { needPrograms } from './programs.ts'
 import { type DevRoom, type RoomOptions, sampleFolder } from './room.ts'
 
-export async function openOneEngine(engine: string, options: RoomOptions): Promise<DevRoom> {
+/** An engine, and where its address was said. */
+export interface NamedEngine {
+  readonly address: string
+  readonly saidBy: '--engine' | 'DOCKER_HOST' | undefined
+}
+
+export async function openOneEngine(
+  { address: engine, saidBy }: NamedEngine,
+  options: RoomOptions,
+): Promise<DevRoom> {
   const { hosts, dir, tell } = options
   needPrograms(['etcd', 'docker', 'haproxy', 'setpriv'])
-  await needEngine(engine)
+  await needEngine(engine, saidBy)
   const guest = { engine, cluster: `dev-${randomBytes(4).toString('hex')}` }
   await recordGuest(dir, guest)
   const etcd = await startEtcd({ address: '127.0.0.1', dir: join(dir, 'etcd') })
@@ -71,7 +80,7 @@ export async function openOneEngine(engine: string, options: RoomOptions): Promi
   }
 }
 
-async function needEngine(engine: string): Promise<void> {
+async function needEngine(engine: string, saidBy: NamedEngine['saidBy']): Promise<void> {
   const version = ['version', '--format', '{{.Server.Version}}']
   const end = await tryRun(['docker', '--host', engine, ...version], { timeoutMs: 10_000 })
   if (end.status === 0) return
@@ -79,7 +88,7 @@ async function needEngine(engine: string): Promise<void> {
     status: exitStatus.failure,
     what: `the Docker engine at ${engine} cannot be used`,
     why: end.stderr.trim() || 'it does not answer',
-    next: 'start it, or name another with --engine; boxcar doctor says more',
+    next: `start it, ${saidBy === undefined ? '' : `correct ${saidBy}, `}or name another with --engine; boxcar doctor says more`,
   })
 }
 

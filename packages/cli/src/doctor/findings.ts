@@ -8,7 +8,7 @@ import type { StoreStatus } from '@boxcar/store/store'
 import { isOlder, openStore, recommendedEtcd, strangers } from '../etcd.ts'
 import { Trouble } from '../exit.ts'
 import { tryRun } from '../machine/command.ts'
-import type { Settings } from '../settings.ts'
+import { remedyOf, type Settings } from '../settings.ts'
 
 export interface Finding {
   readonly check: string
@@ -45,8 +45,9 @@ export async function lookAtNode(system: string, uid: number | undefined): Promi
 }
 
 /** The engine answers, and is new enough. */
-export async function lookAtDocker(engine: string): Promise<readonly Finding[]> {
+export async function lookAtDocker(settings: Settings): Promise<readonly Finding[]> {
   const check = 'docker'
+  const engine = settings.docker
   const answer = await askEngine(engine, '/version')
   if (answer.kind === 'silent') {
     return [
@@ -54,7 +55,7 @@ export async function lookAtDocker(engine: string): Promise<readonly Finding[]> 
         check,
         result: 'fail',
         found: `${engine}: ${answer.why}`,
-        todo: 'install and start Docker (apt-get install docker.io; systemctl start docker), or name the engine with --docker or DOCKER_HOST; boxcar dev as root starts engines of its own',
+        todo: `install and start Docker (apt-get install docker.io; systemctl start docker), or ${remedyOf(settings, 'docker')}; boxcar dev as root starts engines of its own`,
       },
     ]
   }
