@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Agents } from '@boxcar/api/agents'
 import { type TestServer, testServer } from '@boxcar/api/testing'
 import { serviceView } from '@boxcar/api/views'
 import type { GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
@@ -737,6 +738,51 @@ describe('who may ask, and whom', () => {
     expect(ran.err).toMatch(
       /^Error: the Boxcar server at http:\/\/127\.0\.0\.1:1 cannot be reached\n {2}Why: /,
     )
+  })
+})
+
+describe('a slow reader slows down what prints without end', () => {
+  const lines: Agents = {
+    logs: async (_host, _instance, { signal }) => ({
+      kind: 'lines',
+      lines: (async function* () {
+        for (let at = 0; !signal.aborted; at += 1) {
+          yield { at, stream: 'stdout' as const, line: 'again' }
+          await new Promise(resolve => setImmediate(resolve))
+        }
+      })(),
+    }),
+  }
+
+  test.each([
+    ['logs', ['logs', '-f', 'web']],
+    ['events', ['events', '-f']],
+  ])('%s', async (_name, argv) => {
+    await server.close()
+    server = await testServer({ agents: lines })
+    url = await server.app.listen({ host: '127.0.0.1', port: 0 })
+    await server.addHost('h1')
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    await boxcar(['scale', 'web=2'])
+    await instance(0, 'ready')
+    const terminal = terminalFor()
+    let takes = () => {}
+    const read = () => {
+      if (terminal.interrupted.aborted) return Promise.resolve()
+      const pending = Promise.withResolvers<void>()
+      takes = pending.resolve
+      terminal.interrupted.addEventListener('abort', () => pending.resolve())
+      return pending.promise
+    }
+    const ending = boxcar(argv, { ...terminal, drained: read })
+    const printed = () => terminal.outText().split('\n').length - 1
+    await expect.poll(printed).toBe(1)
+    await new Promise(resolve => setTimeout(resolve, 50))
+    expect(printed()).toBe(1)
+    takes()
+    await expect.poll(printed).toBe(2)
+    terminal.interrupt()
+    expect((await ending).status).toBe(130)
   })
 })
 
