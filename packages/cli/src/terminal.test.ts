@@ -10,14 +10,16 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
-/** Asks in a terminal of its own, presses keys once the question stands there, and gives what came of it. */
+/**
+ * Asks in a terminal of its own, presses keys once the question stands there, and gives what came of it. The program ends by itself:
+ * the terminal does not keep it alive.
+ */
 async function asked(keys: string): Promise<string> {
   const source = `
     import { systemTerminal } from '${join(import.meta.dirname, 'terminal.ts')}'
     const terminal = systemTerminal()
     const answer = await terminal.confirm('Sure?')
-    process.stdout.write('answer ' + answer + ', interrupted ' + terminal.interrupted.aborted)
-    process.exit()`
+    process.stdout.write('answer ' + answer + ', interrupted ' + terminal.interrupted.aborted)`
   const press = `
     import { spawn } from 'node:child_process'
     const [keys, node, source, dir] = process.argv.slice(1)
