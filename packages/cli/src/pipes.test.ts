@@ -3,7 +3,7 @@
  * `BOXCAR_SLOW_READER=literal vitest run --project unit pipes` reads 1 KB a second for the first 100 KB of each command, as
  * people do who page through it; that takes some minutes. By itself the same amount is read a thousand times faster.
  */
-import { execFileSync, type StdioOptions, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, type StdioOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   closeSync,
@@ -162,14 +162,14 @@ const bigEnv = (count: number) =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [`NAME_${i}`, `${line.repeat(4)} ${i}`]))
 
 let dir = ''
-let large: Cluster
+let large: Cluster | undefined
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'boxcar-pipes-'))
   large = await cluster(300)
 }, 60_000)
 afterAll(async () => {
-  await large.close()
   rmSync(dir, { recursive: true, force: true })
+  await large?.close()
 })
 
 test('every command of the catalogue is run below', () => {
@@ -211,7 +211,7 @@ describe.skipIf(process.platform !== 'linux')('boxcar', () => {
   ])('%s | head -1 ends when head does', { timeout: timeoutMs }, async argv => {
     const status = join(dir, `status-${argv.replaceAll(/\W/g, '-')}`)
     const script = `{ "$NODE" "$PROGRAM" ${argv}; echo $? >"$STATUS"; } | head -1`
-    const env = { ...environment(large.url), NODE: process.execPath, PROGRAM: program, STATUS: status }
+    const env = { ...environment(urlOfLarge()), NODE: process.execPath, PROGRAM: program, STATUS: status }
     const { text } = await ended(spawn('sh', ['-c', script], { env, detached: true }))
     expect(text.trim().split('\n')).toHaveLength(1)
     expect(text).not.toMatch(stack)
@@ -232,7 +232,7 @@ describe.skipIf(process.platform !== 'linux')('boxcar', () => {
     const full = openSync('/dev/full', 'w')
     try {
       const { status, text } = await ended(
-        start(reads('get', 'services'), large.url, ['ignore', full, 'pipe']),
+        start(reads('get', 'services'), urlOfLarge(), ['ignore', full, 'pipe']),
       )
       expect(status).toBe(exitStatus.failure)
       expect(text).toMatch(/^Error: the output cannot be written\n {2}Why: .*ENOSPC.*\n Next: /)
@@ -244,7 +244,7 @@ describe.skipIf(process.platform !== 'linux')('boxcar', () => {
 
   test('a reader that does not read cannot hold up an interruption', async () => {
     const pipe = filledPipe()
-    const child = start(rows['logs'] ?? alone(), large.url, ['ignore', pipe.writer, 'pipe'])
+    const child = start(rows['logs'] ?? alone(), urlOfLarge(), ['ignore', pipe.writer, 'pipe'])
     closeSync(pipe.writer)
     try {
       await sleep(lateMs)
@@ -303,8 +303,13 @@ async function intoClosedReader(row: Row, closed: 'out' | 'err' = 'out'): Promis
   return { status, text: readFileSync(file, 'utf8') }
 }
 
+function urlOfLarge(): string {
+  if (large === undefined) throw new Error('the large cluster is not up')
+  return large.url
+}
+
 async function inCluster<T>(row: Row, act: (url: string) => Promise<T>): Promise<T> {
-  if (row.cluster !== 'fresh') return await act(large.url)
+  if (row.cluster !== 'fresh') return await act(urlOfLarge())
   const fresh = await cluster(0)
   try {
     return await act(fresh.url)
@@ -324,19 +329,28 @@ const environment = (url: string) => ({
 const start = (row: Row, url: string, stdio: StdioOptions) =>
   spawn(process.execPath, [program, ...row.argv], { env: environment(url), stdio })
 
-async function ended(child: ReturnType<typeof start>): Promise<Ran> {
+async function ended(child: ChildProcess): Promise<Ran> {
   let text = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding('utf8').on('data', (piece: string) => {
       text += piece
     })
   }
-  const late = setTimeout(() => child.kill('SIGKILL'), timeoutMs - 5_000)
+  const late = setTimeout(() => killed(child), timeoutMs - 5_000)
   try {
     const [status] = await once(child, 'close')
     return { status: typeof status === 'number' ? status : null, text }
   } finally {
     clearTimeout(late)
+  }
+}
+
+/** With all of its group, where it leads one. */
+function killed(child: ChildProcess): void {
+  try {
+    process.kill(-(child.pid ?? Number.NaN), 'SIGKILL')
+  } catch {
+    child.kill('SIGKILL')
   }
 }
 
