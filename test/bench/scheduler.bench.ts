@@ -25,7 +25,7 @@ import { openEtcdStore } from '@boxcar/store/etcd/store'
 import { EventWriter } from '@boxcar/store/events'
 import * as keys from '@boxcar/store/keys'
 import { Mirror } from '@boxcar/store/mirror'
-import { compareRevisions, type Store, type Write } from '@boxcar/store/store'
+import { compareRevisions, type LeaseId, type Store, type Write } from '@boxcar/store/store'
 import { systemChance, systemClock } from '@boxcar/store/system'
 
 const one = 1 as GenerationNumber
@@ -194,7 +194,7 @@ async function oneRound(store: Store, shape: Shape) {
   const term = created(keys.leaders, 'self', elected.revision)
   await commitAll(
     store,
-    setUp(shape).map(writes => ({ guards: [], writes, tag: undefined })),
+    setUp(shape, lease.id).map(writes => ({ guards: [], writes, tag: undefined })),
   )
 
   const mirror = new Mirror({
@@ -274,10 +274,13 @@ async function rawTransactions(
 }
 
 /** Hosts with their presence, services with a generation whose image is pinned and whose rollout is warming. */
-function setUp({ hosts, services, replicas }: Shape): Write[][] {
+function setUp({ hosts, services, replicas }: Shape, lease: LeaseId): Write[][] {
   const groups: Write[][] = []
   for (let h = 0; h < hosts; h++)
-    groups.push([put(keys.hosts, hostName(h), hostValue(h)), put(keys.presences, hostName(h), { since: 0 })])
+    groups.push([
+      put(keys.hosts, hostName(h), hostValue(h)),
+      put(keys.presences, hostName(h), { since: 0 }, lease),
+    ])
   for (let s = 0; s < services; s++) {
     const { service, spec, generation, rollout } = serviceValues(s, replicas)
     groups.push([

@@ -1,7 +1,7 @@
 /** What every store promises, asked of the one in memory and of a real etcd alike. */
 import type { HostId } from '@boxcar/core/model/ids'
 import { openCluster } from '@boxcar/store/cluster'
-import { absent, created, put, remove, unchanged } from '@boxcar/store/collection'
+import { absent, created, keyOf, put, remove, unchanged, unleased } from '@boxcar/store/collection'
 import { commitAll } from '@boxcar/store/commit'
 import { campaign, type Term } from '@boxcar/store/election'
 import { EventWriter } from '@boxcar/store/events'
@@ -82,11 +82,19 @@ describe.each([
       const changed = await write(store, [putHost(1, 2)])
       const gone = await write(store, [putHost('gone')])
       await write(store, [remove(presences, host('gone'))])
+      const lease = await store.grant(60_000)
+      const odd = { kind: 'put', key: keyOf(presences, host('odd')), json: '{"si', lease: undefined } as const
+      const quietFrom = await write(store, [odd, put(presences, host('there'), { since: 1 }, lease.id)])
       const quiet: Guard = { kind: 'collection-unchanged', collection: presences, since: made }
       const table: readonly (readonly [string, Guard, boolean])[] = [
         ['absent, and it is', absent(presences, host('none')), true],
         ['absent, and it stands', absent(presences, host(1)), false],
         ['absent, and it was removed', absent(presences, host('gone')), true],
+        ['unleased, and nothing stands', unleased(presences, host('none')), true],
+        ['unleased, and it was removed', unleased(presences, host('gone')), true],
+        ['unleased, and it stands without a lease', unleased(presences, host(1)), true],
+        ['unleased, and it cannot be read', unleased(presences, host('odd')), true],
+        ['unleased, and it lives by a lease', unleased(presences, host('there')), false],
         ['created then', created(presences, host(1), made), true],
         ['created at another time', created(presences, host(1), changed), false],
         ['created, and removed since', created(presences, host('gone'), gone), false],
@@ -96,7 +104,7 @@ describe.each([
         ['unchanged, but removed', unchanged(presences, host('gone'), gone), false],
         ['unchanged, and never there', unchanged(presences, host('none'), gone), false],
         ['collection written since', quiet, false],
-        ['collection not written since', { ...quiet, since: gone }, true],
+        ['collection not written since', { ...quiet, since: quietFrom }, true],
         ['collection of none', { ...quiet, collection: hosts, since: before }, true],
         ['a neighbour of the collection counts not', { ...quiet, collection: pendings, since: before }, true],
       ]
@@ -658,6 +666,26 @@ describe.each([
       await bench.revokeAllLeases()
       await expect.poll(() => a.terms.length, { timeout: 5000 }).toBe(2)
       expect(await term.fence()).toBeUndefined()
+    })
+
+    test('a record without a lease, as a copy by key and value leaves it, keeps nobody from leading', async () => {
+      const { store } = await fresh()
+      const copied = put(leaders, 'self', { address: 'http://old:7070', token: 'old' })
+      const stood = await write(store, [copied])
+      const candidates = [candidate(store, 'a'), candidate(store, 'b'), candidate(store, 'c')]
+      const watch = overlaps(candidates)
+      await expect.poll(() => candidates.some(c => c.holds()), { timeout: 5000, interval: 5 }).toBe(true)
+      const first = candidates.flatMap(c => c.terms)[0]
+      expect(compareRevisions(first?.id ?? noRevision, stood)).toBeGreaterThan(0)
+      // Put over that of the one who leads: the term is over, and the next one leads under a lease again.
+      await write(store, [copied])
+      expect((await store.commit({ guards: [first?.guard as Guard], writes: [] })).kind).toBe('stale')
+      await expect.poll(() => first?.signal.aborted, { timeout: 5000 }).toBe(true)
+      await expect.poll(() => candidates.some(c => c.holds()), { timeout: 5000, interval: 5 }).toBe(true)
+      const last = candidates.flatMap(c => c.terms).find(term => term.isHeld())
+      expect(compareRevisions(last?.id ?? noRevision, first?.id ?? noRevision)).toBeGreaterThan(0)
+      expect((await store.get(leaders, 'self'))?.lease).toBeDefined()
+      expect(watch()).toBe(0)
     })
 
     test('a key that is removed ends the term for ever', async () => {

@@ -1,7 +1,7 @@
 import type { HostRecord } from '@boxcar/core/model/host'
 import type { ClusterName, HostId } from '@boxcar/core/model/ids'
 import type { RouteAck } from '@boxcar/core/model/route'
-import { put } from '@boxcar/store/collection'
+import { keyOf, put, remove } from '@boxcar/store/collection'
 import { hosts, presences, routeAcks } from '@boxcar/store/keys'
 import { silent } from '@boxcar/store/log'
 import { MemoryEtcd } from '@boxcar/store/memory/memory-etcd'
@@ -21,6 +21,10 @@ const record = (version: string): HostRecord => ({
   proxy: { version: '2.6.12', state: 'up' },
   agentVersion: version,
 })
+function memory() {
+  const clock = new VirtualClock()
+  return { clock, etcd: new MemoryEtcd(clock) }
+}
 const ack = (revision: string): RouteAck => ({ revision, draining: [] })
 
 describe('a registration', () => {
@@ -29,9 +33,7 @@ describe('a registration', () => {
     for (const end of ends.splice(0)) await end()
   })
 
-  async function begin() {
-    const clock = new VirtualClock()
-    const etcd = new MemoryEtcd(clock)
+  async function begin({ clock, etcd } = memory()) {
     const store = etcd.connect({ cluster: 'test' as ClusterName })
     const registration = new Registration({
       store,
@@ -119,6 +121,31 @@ describe('a registration', () => {
     loop.turns = true
     await clock.advance(6000)
     expect(await isThere()).toBe(true)
+  })
+
+  test('presence and acknowledgement without a lease, as a copied store has them, are put under its own', async () => {
+    const { clock, etcd } = memory()
+    const copied = etcd.connect({ cluster: 'test' as ClusterName })
+    const presence = (token: string) => put(presences, host, { since: 1, token })
+    // Of another machine: whoever held it does not renew it.
+    await copied.commit({ guards: [], writes: [presence('foreign'), put(routeAcks, host, ack('3'))] })
+    const { registration } = await begin({ clock, etcd })
+    registration.setAck(ack('3'))
+    await clock.advance(1000)
+    expect((await copied.get(presences, host))?.value.token).toBe('token')
+    expect((await copied.get(presences, host))?.lease).toBeDefined()
+    expect((await copied.get(routeAcks, host))?.lease).toBeDefined()
+  })
+
+  test.each([
+    ['cannot be read', { kind: 'put', key: keyOf(presences, host), json: '{"si', lease: undefined } as const],
+    ['was removed', remove(presences, host)],
+    ['was put without its lease', put(presences, host, { since: 1, token: 'token' })],
+  ])('a presence that %s is put again', async (_, done) => {
+    const { clock, store } = await begin()
+    await store.commit({ guards: [], writes: [done] })
+    await clock.advance(61_000)
+    expect((await store.get(presences, host))?.lease).toBeDefined()
   })
 
   test('an acknowledgement comes back with the lease', async () => {

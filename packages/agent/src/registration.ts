@@ -14,7 +14,7 @@ import type { HostRecord } from '@boxcar/core/model/host'
 import type { HostId } from '@boxcar/core/model/ids'
 import type { RouteAck } from '@boxcar/core/model/route'
 import { Bell } from '@boxcar/store/bell'
-import { absent, put, remove, unchanged } from '@boxcar/store/collection'
+import { living, put, remove, unchanged, unleased } from '@boxcar/store/collection'
 import { hosts, presences, routeAcks } from '@boxcar/store/keys'
 import { type KeptLease, keepLease } from '@boxcar/store/lease'
 import type { Log } from '@boxcar/store/log'
@@ -93,7 +93,7 @@ export class Registration {
     const patience = clock.now() + presenceTtlMs + 4000
     for (;;) {
       try {
-        const seen = await store.get(presences, host)
+        const seen = living(await store.get(presences, host))
         if (seen === undefined || seen.value.token === this.#options.token) return
       } catch (error) {
         if (error instanceof StoreUnavailable) return
@@ -129,7 +129,7 @@ export class Registration {
     const { store, clock, host, token, log, believed } = this.#options
     await believed(signal)
     if (signal.aborted) return
-    const seen = await store.get(presences, host)
+    const seen = living(await store.get(presences, host))
     if (seen !== undefined && seen.value.token !== token) {
       log.error({ host }, 'another machine is registered under this host id; trying again')
       await clock.sleep(2000, signal)
@@ -139,7 +139,7 @@ export class Registration {
     this.#writtenRecord = undefined
     const record = await this.#recordWrite()
     const outcome = await store.commit({
-      guards: [seen === undefined ? absent(presences, host) : unchanged(presences, host, seen.modified)],
+      guards: [seen === undefined ? unleased(presences, host) : unchanged(presences, host, seen.modified)],
       writes: [put(presences, host, { since: clock.wall(), token }, lease), ...record.writes],
     })
     if (outcome.kind !== 'committed') throw new Error(`presence was not written: ${outcome.kind}`)
@@ -158,6 +158,19 @@ export class Registration {
       const outcome = await this.#write()
       if (outcome === 'waits') await clock.sleep(retryMs, signal)
       else await this.#bell.within(clock, outcome === 'done' ? idleMs : lookMs, signal, rings)
+      if (this.#bell.rings === rings) await this.#putPresenceAgain(signal)
+    }
+  }
+
+  /** A presence that somebody removed, or put without our lease, is missed by all: it is looked at whenever nothing else happens. */
+  async #putPresenceAgain(signal: AbortSignal): Promise<void> {
+    const { store, host, log } = this.#options
+    const lease = this.#presentBy
+    if (lease === undefined || signal.aborted) return
+    try {
+      if ((await store.get(presences, host))?.lease !== lease) await this.#appear(lease, signal)
+    } catch (error) {
+      log.info({ host, error: String(error) }, 'the presence was not looked at; trying again')
     }
   }
 
@@ -226,7 +239,7 @@ export class Registration {
     const standing = this.#standing ?? (await this.#readAck())
     this.#standing = standing
     const guards = [
-      standing === 'none' ? absent(routeAcks, host) : unchanged(routeAcks, host, standing.modified),
+      standing === 'none' ? unleased(routeAcks, host) : unchanged(routeAcks, host, standing.modified),
     ]
     if (ack === 'withdrawn') {
       if (standing === 'none') return nothing

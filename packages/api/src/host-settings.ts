@@ -1,7 +1,7 @@
 /** What operators do to hosts: keep work off them, empty them, label them, forget them. */
 import type { HostSettings } from '@boxcar/core/model/host'
 import type { HostId } from '@boxcar/core/model/ids'
-import { absent, put, remove, unchanged } from '@boxcar/store/collection'
+import { absent, living, put, remove, unchanged, unleased } from '@boxcar/store/collection'
 import { hostSettingsOf, hosts, presences } from '@boxcar/store/keys'
 import type { ApiDeps } from './deps.ts'
 import type { Picture } from './picture.ts'
@@ -80,7 +80,7 @@ export class HostActions {
     return writing<RemoveOutcome>(this.#deps, async (): Promise<Tried<RemoveOutcome>> => {
       const [record, present, settings] = await Promise.all([
         store.get(hosts, id),
-        store.get(presences, id),
+        store.get(presences, id).then(living),
         store.get(hostSettingsOf, id),
       ])
       if (record === undefined) return { kind: 'answer', answer: noHost(id) }
@@ -96,9 +96,10 @@ export class HostActions {
       return {
         kind: 'commit',
         transaction: {
-          guards: [unchanged(hosts, id, record.modified), absent(presences, id)],
+          guards: [unchanged(hosts, id, record.modified), unleased(presences, id)],
           writes: [
             remove(hosts, id),
+            remove(presences, id), // one without a lease may stand there
             ...(settings === undefined ? [] : [remove(hostSettingsOf, id)]),
             events.write({
               kind: 'host-removed',

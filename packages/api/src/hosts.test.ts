@@ -75,13 +75,31 @@ test('a route names some of its hosts, and says how many of them apply it', asyn
   const acks = [modified - 1, modified, modified + 1, 10 * modified, 1]
   await server.write(
     ...acks.map((revision, i) =>
-      put(routeAcks, `h${i + 1}` as HostId, { revision: String(revision) as Revision, draining: [] }),
+      put(
+        routeAcks,
+        `h${i + 1}` as HostId,
+        { revision: String(revision) as Revision, draining: [] },
+        server.lease,
+      ),
     ),
   )
   const shown = z.array(routeView).parse((await server.app.inject({ url: '/v1/routes' })).json())
   expect(shown.map(route => route.applied)).toEqual(Array(2).fill({ hosts: 3, of: 20 }))
   expect(shown.map(route => route.addresses.length)).toEqual([16, 16])
   expect(shown.map(route => route.addresses[1])).toEqual(['http://10.0.0.10:80/', '10.0.0.10:81'])
+})
+
+test('presence and acknowledgement without a lease, as a copied store has them, count for nothing', async () => {
+  await server.write(
+    put(presences, h1, { since: 1 }),
+    put(routeAcks, h1, { revision: '1' as Revision, draining: [] }),
+  )
+  const shown = hostView.parse((await call('GET', 'h1')).json())
+  expect(shown).toMatchObject({ state: 'suspect', present: false })
+  expect(shown.routesApplied).toBeUndefined()
+  // Nor does it keep a host that is gone from being forgotten.
+  expect((await call('DELETE', 'h1')).statusCode).toBe(204)
+  expect(await server.store.get(presences, h1)).toBeUndefined()
 })
 
 test('a host that is there is not forgotten; one that is gone is', async () => {

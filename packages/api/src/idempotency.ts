@@ -1,6 +1,6 @@
 /** The same request with the same `Idempotency-Key` is done once and answered twice. Answers are kept for a day. */
 import type { Instant } from '@boxcar/core/model/clock'
-import { absent, put } from '@boxcar/store/collection'
+import { living, put, unleased } from '@boxcar/store/collection'
 import { idempotency } from '@boxcar/store/keys'
 import type { Guard, LeaseId, Revision, Write } from '@boxcar/store/store'
 import type { ApiDeps } from './deps.ts'
@@ -34,7 +34,7 @@ export class Keeper {
     // Stale once: somebody was first. Stale again: the lease may be gone, and every write with it would be stale.
     if (attempt > 1) this.#lease = undefined
     if (key === undefined) return { kind: 'new' }
-    const entry = await this.#deps.store.get(idempotency, key.name)
+    const entry = living(await this.#deps.store.get(idempotency, key.name))
     if (entry === undefined) return { kind: 'new' }
     if (entry.value.print !== key.print) return { kind: 'reused' }
     const { body, revision } = entry.value
@@ -55,7 +55,7 @@ export class Keeper {
     const record = { print: key.print, status, body, ...(revision === undefined ? {} : { revision }) }
     return {
       write: put(idempotency, key.name, record, await this.#leaseFor()),
-      guard: absent(idempotency, key.name),
+      guard: unleased(idempotency, key.name),
     }
   }
 

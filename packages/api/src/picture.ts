@@ -17,6 +17,7 @@ import type { GenerationRecord, SpecRecord } from '@boxcar/core/model/service'
 import { nearestFix } from '@boxcar/core/placement/explain'
 import type { Pending } from '@boxcar/core/placement/obstacle'
 import { obstacleWords } from '@boxcar/core/placement/words'
+import { living } from '@boxcar/store/collection'
 import {
   type GenerationId,
   generations,
@@ -257,7 +258,7 @@ export class Picture {
     const state = this.#reportOf(entry)?.state
     switch (state) {
       case 'ready':
-        return this.#mirror.of(presences).has(entry.id.host) ? 'ready' : 'failing'
+        return this.#isPresent(entry.id.host) ? 'ready' : 'failing'
       case 'backoff':
       case 'stopping':
       case 'stopped':
@@ -347,13 +348,13 @@ export class Picture {
     )
     const state = this.#hostState(id)
     const reason = hostReason(state, record.engine.reason, settings)
-    const ack = this.#mirror.of(routeAcks).get(id)?.value
+    const ack = living(this.#mirror.get(routeAcks, id))?.value
     return {
       cluster: this.#cluster,
       id,
       state,
       ...(reason === undefined ? {} : { reason }),
-      present: this.#mirror.of(presences).has(id),
+      present: this.#isPresent(id),
       address: record.address,
       agentPort: record.agentPort,
       capacity: { ...record.capacity },
@@ -382,8 +383,12 @@ export class Picture {
       .map(entry => entry.id.instance)
   }
 
+  #isPresent(id: HostId): boolean {
+    return living(this.#mirror.get(presences, id)) !== undefined
+  }
+
   #hostState(id: HostId): HostView['state'] {
-    if (!this.#mirror.of(presences).has(id)) return 'suspect'
+    if (!this.#isPresent(id)) return 'suspect'
     const settings = this.#mirror.of(hostSettingsOf).get(id)?.value
     if (this.#mirror.of(hosts).get(id)?.value.engine.state === 'down') return 'engine-down'
     if (settings?.drain !== undefined) return 'draining'
@@ -392,11 +397,13 @@ export class Picture {
 
   routes(): readonly RouteView[] {
     const addresses = [...this.#mirror.of(hosts).values()]
-      .filter(h => this.#mirror.of(presences).has(h.id) && h.value.proxy.state !== 'off')
+      .filter(h => this.#isPresent(h.id) && h.value.proxy.state !== 'off')
       .sort((a, b) => byId(a.id, b.id))
       .map(h => h.value.address)
     const shown = addresses.slice(0, maxAddresses)
-    const applied = [...this.#mirror.of(routeAcks).values()].map(a => a.value.revision).sort(compareRevisions)
+    const applied = [...this.#mirror.of(routeAcks).values()]
+      .flatMap(ack => living(ack)?.value.revision ?? [])
+      .sort(compareRevisions)
     return [...this.#mirror.of(routes).values()]
       .sort((a, b) => byId(a.id, b.id))
       .flatMap(({ value, modified }) =>

@@ -10,7 +10,7 @@ import { silent } from '@boxcar/store/log'
 import { MemoryEtcd } from '@boxcar/store/memory/memory-etcd'
 import type { MemoryStore } from '@boxcar/store/memory/memory-store'
 import { Mirror } from '@boxcar/store/mirror'
-import type { Write } from '@boxcar/store/store'
+import type { LeaseId, Write } from '@boxcar/store/store'
 import { systemChance, systemClock } from '@boxcar/store/system'
 import type { Agents } from './agents.ts'
 import { buildApp } from './app.ts'
@@ -23,6 +23,8 @@ export interface TestServer {
   readonly etcd: MemoryEtcd
   /** The server's own connection: its faults are the server's. */
   readonly store: MemoryStore
+  /** By which the leader record and the presences live; it lasts longer than any test. */
+  readonly lease: LeaseId
   /** Writes as any other process would, and waits until the server's mirror shows it. */
   write(...writes: Write[]): Promise<void>
   /** What the leader would write. */
@@ -38,6 +40,7 @@ export interface TestOptions {
   readonly agents?: Agents
 }
 
+const dayMs = 24 * 60 * 60 * 1000
 const nobody: Agents = { logs: async () => ({ kind: 'unreachable', reason: 'no agent in this test' }) }
 
 export async function testServer({
@@ -81,13 +84,15 @@ export async function testServer({
     if (outcome.kind !== 'committed') throw new Error(`the test's own write failed: ${outcome.kind}`)
     await mirror.reached(outcome.revision)
   }
-  await write(put(leaders, 'self', { address: '127.0.0.1:7071', token: 't' }))
+  const lease = (await others.grant(dayMs)).id
+  await write(put(leaders, 'self', { address: '127.0.0.1:7071', token: 't' }, lease))
 
   return {
     deps,
     app,
     etcd,
     store,
+    lease,
     write,
     roll: async (service, now, rest = {}) => {
       const spec = await others.get(specs, service)
@@ -123,7 +128,7 @@ export async function testServer({
           agentVersion: '0.0.0-test',
           ...record,
         }),
-        put(presences, host, { since: clock.wall() }),
+        put(presences, host, { since: clock.wall() }, lease),
       )
     },
     close: async () => {

@@ -1,7 +1,7 @@
 /** What the mirror holds, in the world's words. */
 import { type HostId, parseServiceName, type ServiceName } from '@boxcar/core/model/ids'
 import type { Seen, WorldChange } from '@boxcar/core/model/world'
-import { type AnyCollection, keyOf } from '@boxcar/store/collection'
+import { type AnyCollection, keyOf, living } from '@boxcar/store/collection'
 import * as keys from '@boxcar/store/keys'
 import type { Change } from '@boxcar/store/store'
 
@@ -56,6 +56,8 @@ export function worldChange(
       ? unreadableChange(change.collection, change.id)
       : translate?.(change.id, undefined)
   const { id, value, modified, created } = change.entry
+  if (keys.leased.has(change.collection) && living(change.entry) === undefined)
+    return translate?.(id, undefined)
   return translate?.(id, { value, modified, created })
 }
 

@@ -66,9 +66,23 @@ test('gone and silent for the grace: its instances are placed elsewhere', async 
   await until(hasPlaced(3), 1000)
 })
 
+test('a presence without a lease, as a copied store has it, is none: the host is lost like any other', async () => {
+  candidate(1)
+  await write(...host('h1'), ...host('h2'), ...host('h3'), ...service(web, 3))
+  await until(hasPlaced(3), 3000)
+  answering.delete('h3')
+  await write(put(keys.presences, 'h3' as HostId, { since: 0 }))
+  await until(async () => !(await placed()).some(p => p.endsWith('@h3')), 10_000)
+  await until(hasPlaced(3), 1000)
+})
+
 test('a host that answers and does not reach the store holds up no stop for more than a minute, and that is told', async () => {
   const reached = (...ids: string[]) =>
-    write(...ids.map(id => put(keys.routeAcks, id as HostId, { revision: '1000000', draining: [] })))
+    write(
+      ...ids.map(id =>
+        put(keys.routeAcks, id as HostId, { revision: '1000000', draining: [] }, cluster.lease),
+      ),
+    )
   candidate(1)
   await write(...host('h1'), ...host('h2'), ...host('h3'), ...service(web, 6, withRoute))
   await until(hasPlaced(6), 3000)

@@ -56,6 +56,10 @@ export const absent = <Id>(from: Collection<Id, unknown>, id: Id): Guard => ({
   kind: 'absent',
   key: keyOf(from, id),
 })
+export const unleased = <Id>(from: Collection<Id, unknown>, id: Id): Guard => ({
+  kind: 'unleased',
+  key: keyOf(from, id),
+})
 export const created = <Id>(of: Collection<Id, unknown>, id: Id, at: Revision): Guard => ({
   kind: 'created',
   key: keyOf(of, id),
@@ -66,6 +70,14 @@ export const unchanged = <Id>(of: Collection<Id, unknown>, id: Id, since: Revisi
   key: keyOf(of, id),
   since,
 })
+
+/**
+ * An entry of a collection whose entries live by a lease. One without a lease was copied by key and value, or put by hand:
+ * nothing would ever take it away and nobody renews it, so it is void and counts as absent.
+ */
+export const living = <E extends { readonly lease: LeaseId | undefined }>(
+  entry: E | undefined,
+): E | undefined => (entry?.lease === undefined ? undefined : entry)
 
 /** What is stored of a value: without the fields that parsing adds (a spec with its defaults, a template). */
 export type Stored<Value> = Omit<Value, 'spec' | 'template'>

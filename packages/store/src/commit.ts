@@ -176,6 +176,8 @@ function printOf(guard: Guard): string {
   switch (guard.kind) {
     case 'absent':
       return `a ${guard.key}`
+    case 'unleased':
+      return `l ${guard.key}`
     case 'created':
       return `c ${guard.at} ${guard.key}`
     case 'unchanged':

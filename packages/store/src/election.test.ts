@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { put, remove } from './collection.ts'
+import { keyOf, put, remove } from './collection.ts'
 import { campaign, type Term } from './election.ts'
-import { leaders, presences } from './keys.ts'
+import { type LeaderRecord, leaders, presences } from './keys.ts'
 import { MemoryEtcd } from './memory/memory-etcd.ts'
 import type { MemoryStore } from './memory/memory-store.ts'
 import { seededChance } from './memory/seeded-chance.ts'
@@ -244,6 +244,82 @@ describe('the election', () => {
     const [term] = a.terms
     if (term === undefined) throw new Error('it leads')
     expect((await a.store.commit({ guards: [term.guard], writes: [] })).kind).toBe('committed')
+  })
+
+  describe('a leader record without a lease', () => {
+    const leaderKey = keyOf(leaders, 'self')
+    const copied = put(leaders, 'self', { address: 'http://old:7070', token: 'old' })
+    const unreadable = { kind: 'put', key: leaderKey, json: '{"addr', lease: undefined } as const
+
+    test.each([
+      ['copied by key and value', copied],
+      ['that cannot be read', unreadable],
+    ])('%s is removed, and one candidate leads with a higher term', async (_, record) => {
+      const person = world.connect({ cluster: 'c1' })
+      const put = await person.commit({ guards: [], writes: [record] })
+      if (put.kind !== 'committed') throw new Error('it was written')
+      const candidates = [stand('a'), stand('b'), stand('c')]
+      await clock.advance(1500)
+      expect(holders()).toBe(1)
+      const terms = candidates.flatMap(it => it.terms)
+      expect(terms).toHaveLength(1)
+      expect(compareRevisions(terms[0]?.id ?? noRevision, put.revision)).toBeGreaterThan(0)
+      expect((await person.get(leaders, 'self'))?.lease).toBeDefined()
+    })
+
+    test.each([
+      ['as it is', (value: LeaderRecord) => put(leaders, 'self', value)],
+      ['of another one', () => copied],
+      ['that cannot be read', () => unreadable],
+    ])('%s, put over that of a living leader, ends its term; the next one is higher', async (_, over) => {
+      const [a, b] = [stand('a'), stand('b')]
+      await clock.advance(1000)
+      const before = await a.store.get(leaders, 'self')
+      const [term] = [...a.terms, ...b.terms]
+      if (before === undefined || term === undefined) throw new Error('one leads')
+      await a.store.commit({ guards: [], writes: [over(before.value)] })
+      expect((await a.store.commit({ guards: [term.guard], writes: [] })).kind).toBe('stale')
+      await clock.advance(3000)
+      expect(term.signal.aborted).toBe(true)
+      expect(holders()).toBe(1)
+      const next = [...a.terms, ...b.terms].find(it => it.isHeld())
+      expect(compareRevisions(next?.id ?? noRevision, term.id)).toBeGreaterThan(0)
+      // It dies: what it left goes with its lease.
+      for (const { store } of [a, b]) store.faults.goAway()
+      await clock.advance(2 * ttlMs)
+      expect(await world.connect({ cluster: 'c1' }).get(leaders, 'self')).toBeUndefined()
+    })
+
+    test('a removal that lands late takes no record that somebody holds', async () => {
+      const slow = stand('slow')
+      await world.connect({ cluster: 'c1' }).commit({ guards: [], writes: [copied] })
+      // Its creation is refused; its removal stays under way.
+      const { commit } = slow.store
+      slow.store.commit = transaction => {
+        if (transaction.guards[0]?.kind === 'unleased') slow.store.faults.delayRequests(1)
+        return commit.call(slow.store, transaction)
+      }
+      await clock.advance(100)
+      const other = stand('other')
+      await clock.advance(2000)
+      expect(holds(other)).toBe(true)
+      expect(slow.store.faults.deliverRequests().map(it => it.kind)).toContain('stale')
+      await clock.advance(5000)
+      expect(holds(other)).toBe(true)
+      expect(other.terms).toHaveLength(1)
+    })
+
+    test('a record by a lease that nobody renews stands until the lease is over, and no longer', async () => {
+      const person = world.connect({ cluster: 'c1' })
+      const lease = await person.grant(20_000)
+      const value = { address: 'http://old:7070', token: 'old' }
+      await person.commit({ guards: [], writes: [put(leaders, 'self', value, lease.id)] })
+      stand('a')
+      await clock.advance(19_000)
+      expect(holders()).toBe(0)
+      await clock.advance(2500)
+      expect(holders()).toBe(1)
+    })
   })
 
   test('a store that nobody reaches has no leader, and one again soon after', async () => {

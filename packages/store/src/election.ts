@@ -6,11 +6,15 @@
  * The guard is that the key was not written since: not by another leader, and not by this one, which writes it anew to shut
  * out those transactions of its own of which nobody knows whether they are still under way.
  *
+ * A record without a lease is void: it was copied by key and value (`etcdctl make-mirror`, a restore by script), or put by hand,
+ * and nobody can renew it. A candidate removes it, guarded by its having no lease, and then creates its own in a second
+ * transaction: a put over it would keep its create revision, and etcd does not take two writes of one key in one transaction.
+ *
  * A term whose key is gone is over for ever. A term beyond its deadline pauses, and goes on if the key turns out to stand.
  */
 import type { Chance, Clock, Instant } from '@boxcar/core/model/clock'
 import { Bell } from './bell.ts'
-import { absent, put, remove, unchanged } from './collection.ts'
+import { absent, living, put, remove, unchanged, unleased } from './collection.ts'
 import { type LeaderRecord, leaders } from './keys.ts'
 import { ProgressGate, Renewal } from './lease.ts'
 import { type Log, silent } from './log.ts'
@@ -124,7 +128,7 @@ class Candidate {
     try {
       // An unknown outcome is settled by looking again: the key tells by its token whose it is.
       for (let attempt = 0; attempt < 3 && !signal.aborted; attempt += 1) {
-        const entry = await store.get(leaders, leaderId)
+        const entry = living(await store.get(leaders, leaderId))
         if (entry !== undefined) return this.#isOurs(entry) ? this.#take(entry.created, bell) : undefined
         const stake = await this.#freshStake(clock, chance)
         const outcome = await store.commit({
@@ -132,7 +136,9 @@ class Candidate {
           writes: [leaderKey(address, stake)],
         })
         if (outcome.kind === 'committed') return this.#take(outcome.revision, bell)
-        if (outcome.kind !== 'unknown') return undefined
+        if (outcome.kind === 'stale') {
+          if (!(await this.#removeVoid())) return undefined
+        } else if (outcome.kind !== 'unknown') return undefined
       }
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error
@@ -140,16 +146,27 @@ class Candidate {
     return undefined
   }
 
+  /**
+   * What kept us from creating the key may be a record without a lease, also one that cannot be read. However late it lands,
+   * the removal never takes a record that somebody holds. Says whether no such record is left.
+   */
+  async #removeVoid(): Promise<boolean> {
+    const { store, log = silent } = this.#options
+    const outcome = await store.commit({
+      guards: [unleased(leaders, leaderId)],
+      writes: [remove(leaders, leaderId)],
+    })
+    if (outcome.kind !== 'committed') return outcome.kind === 'unknown'
+    log.warn({}, 'a leader record without a lease, which nobody held, is out of the way')
+    return true
+  }
+
   async leave(): Promise<void> {
     await this.#stake?.lease.revoke()
   }
 
   #isOurs(entry: Entry<string, LeaderRecord>): boolean {
-    return (
-      this.#stake !== undefined &&
-      entry.value.token === this.#stake.token &&
-      entry.lease === this.#stake.lease.id
-    )
+    return this.#stake !== undefined && isUnder(entry, this.#stake)
   }
 
   /** A lease with at least half its time left. */
@@ -168,6 +185,9 @@ class Candidate {
     return new HeldTerm(id, stake, this.#options, this.#ttlMs, bell)
   }
 }
+
+const isUnder = (entry: Entry<string, LeaderRecord>, { lease, token }: Stake): boolean =>
+  entry.value.token === token && entry.lease === lease.id
 
 const leaderKey = (address: string, { lease, token }: Stake): Write => {
   const value: LeaderRecord = { address, token }
@@ -260,7 +280,7 @@ class HeldTerm implements Term {
     if (end === 'gone') this.#lost('the leader key is gone with its lease')
   }
 
-  /** The key may go without its lease, by a person or a restore. */
+  /** The key may go or change without its lease, by a person or a restore. */
   async #watch(bell: Bell, clock: Clock): Promise<void> {
     while (!this.signal.aborted) {
       await bell.within(clock, lookMs, this.signal)
@@ -272,7 +292,8 @@ class HeldTerm implements Term {
   async #look(): Promise<'ours' | 'gone' | 'unknown'> {
     try {
       const entry = await this.#options.store.get(leaders, leaderId)
-      if (entry?.created !== this.id) return 'gone'
+      // Written over by somebody else it no longer goes with our lease: nobody could follow us.
+      if (entry?.created !== this.id || !isUnder(entry, this.#stake)) return 'gone'
       if (compareRevisions(entry.modified, this.#written) > 0) this.#written = entry.modified
       return 'ours'
     } catch {

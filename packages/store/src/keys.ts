@@ -20,7 +20,7 @@ import { route, routeAck } from '@boxcar/core/model/route'
 import { generationRecord, intent, specRecord } from '@boxcar/core/model/service'
 import { pending as pendingValue } from '@boxcar/core/placement/obstacle'
 import { z } from 'zod'
-import { collection } from './collection.ts'
+import { type AnyCollection, collection } from './collection.ts'
 
 export interface GenerationId {
   readonly service: ServiceName
@@ -138,3 +138,6 @@ export const pendings = collection('pending', byService, pendingValue) //       
 export const events = collection('events', byEvent, clusterEvent) //                 anyone, with the change it tells of; lease of 7 days
 export const claims = collection('route-claims', byClaim, claimRecord) //            API, with the spec
 export const idempotency = collection('idempotency', byText, idempotencyRecord) //   API; lease of 24 h
+
+/** Whose entries say that their writer is there: one without a lease is void (`living`). */
+export const leased: ReadonlySet<AnyCollection> = new Set<AnyCollection>([leaders, presences, routeAcks])

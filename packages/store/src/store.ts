@@ -44,6 +44,8 @@ export interface StoreLease {
 /** What must still hold for a transaction to be done. */
 export type Guard =
   | { readonly kind: 'absent'; readonly key: Key }
+  /** No entry that lives by a lease stands there: none at all, or one without a lease, readable or not. */
+  | { readonly kind: 'unleased'; readonly key: Key }
   | { readonly kind: 'created'; readonly key: Key; readonly at: Revision }
   /** The entry stands, and was not written after `since`: its own revision or any later one that it was read at. */
   | { readonly kind: 'unchanged'; readonly key: Key; readonly since: Revision }

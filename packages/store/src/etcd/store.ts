@@ -231,6 +231,9 @@ class EtcdStore implements Store {
     switch (guard.kind) {
       case 'absent':
         return [{ key, target: 'Create', result: 'Equal', create_revision: '0' }]
+      case 'unleased':
+        // A key that is not there has lease 0 as well.
+        return [{ key, target: 'Lease', result: 'Equal', lease: '0' }]
       case 'created':
         return [{ key, target: 'Create', result: 'Equal', create_revision: guard.at }]
       case 'unchanged':

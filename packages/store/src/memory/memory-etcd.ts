@@ -203,6 +203,8 @@ export class MemoryEtcd {
     switch (guard.kind) {
       case 'absent':
         return entry === undefined
+      case 'unleased':
+        return entry?.lease === undefined
       case 'created':
         return entry?.created === guard.at
       case 'unchanged':
