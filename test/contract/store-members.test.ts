@@ -5,7 +5,8 @@ import { openEtcdStore } from '@boxcar/store/etcd/store'
 import { hostSettingsOf, presences } from '@boxcar/store/keys'
 import { keepLease } from '@boxcar/store/lease'
 import { Mirror } from '@boxcar/store/mirror'
-import type { Store } from '@boxcar/store/store'
+import { storeProblems } from '@boxcar/store/problems'
+import type { Store, StoreStatus } from '@boxcar/store/store'
 import { systemClock } from '@boxcar/store/system'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type EtcdTrio, etcdTrio } from './store-benches.ts'
@@ -122,3 +123,23 @@ test('a member that hangs is left for another within its deadline', async () => 
     trio.resume(follower)
   }
 })
+
+test('a member that is away is told with what to do, and no more once it is back', async () => {
+  clusters += 1
+  const store = connect(`t${clusters}`)
+  await expect.poll(async () => kindsOf(await store.status()), { timeout: 10_000 }).toEqual([])
+  const follower = ((await leader(store)) + 1) % 3
+  await trio.kill(follower)
+  try {
+    const [problem] = storeProblems(await store.status()).filter(it => it.level !== 'advice')
+    expect(problem).toMatchObject({ kind: 'unreachable', level: 'warn', endpoint: trio.endpoints[follower] })
+  } finally {
+    await trio.start(follower)
+  }
+  await expect.poll(async () => kindsOf(await store.status()), { timeout: 10_000 }).toEqual([])
+})
+
+const kindsOf = (status: StoreStatus) =>
+  storeProblems(status)
+    .filter(it => it.level !== 'advice')
+    .map(it => it.kind)

@@ -8,6 +8,7 @@ import { EventWriter } from '@boxcar/store/events'
 import { events, hostSettingsOf, hosts, leaders, pendings, presences, routeAcks } from '@boxcar/store/keys'
 import { keepLease } from '@boxcar/store/lease'
 import { Mirror } from '@boxcar/store/mirror'
+import { storeProblems } from '@boxcar/store/problems'
 import {
   compareRevisions,
   type FollowStep,
@@ -16,6 +17,7 @@ import {
   noRevision,
   type Revision,
   type Store,
+  StoreFull,
   type Write,
 } from '@boxcar/store/store'
 import { systemChance, systemClock } from '@boxcar/store/system'
@@ -708,6 +710,18 @@ describe.each([
       expect(await line.store.commit({ guards: [], writes: [putHost(1)] })).toEqual({ kind: 'full' })
       expect(await line.store.get(presences, host(1))).toBeUndefined()
       expect(await lease.renew(500)).toBe('renewed')
+      await expect(line.store.grant(60_000)).rejects.toThrow(StoreFull)
+      const status = await line.store.status()
+      expect(storeProblems(status)[0]).toMatchObject({ kind: 'full', level: 'fail' })
+      expect(status.alarms).toEqual([{ kind: 'NOSPACE', endpoint: status.endpoints[0] }])
+      if (kind === 'etcd') {
+        expect(status.members[0]).toMatchObject({
+          quotaBytes: 16 * 1024 * 1024,
+          hasLeader: true,
+          learner: false,
+        })
+        expect(status.members[0]?.dbBytesInUse).toBeGreaterThan(1024)
+      }
     } finally {
       await full.stop()
     }

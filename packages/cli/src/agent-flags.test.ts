@@ -1,7 +1,8 @@
 import { hostPort } from '@boxcar/api/listen'
+import { isOlder } from '@boxcar/store/problems'
 import { expect, test } from 'vitest'
 import { agentFlags } from './agent-flags.ts'
-import { isOlder, oldEtcdWarning } from './etcd.ts'
+import { oldEtcdWarning } from './etcd.ts'
 import { Trouble } from './exit.ts'
 import { listenAddress } from './listen.ts'
 

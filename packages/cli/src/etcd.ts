@@ -1,6 +1,7 @@
 /** The etcd of a process: opened with its files, and looked at once before anything relies on it. */
 import { readFileSync } from 'node:fs'
 import type { Log } from '@boxcar/store/log'
+import { isOlder, recommendedEtcd, storeProblems } from '@boxcar/store/problems'
 import type { Store, StoreStatus } from '@boxcar/store/store'
 import { systemClock } from '@boxcar/store/system'
 import { exitStatus, Trouble } from './exit.ts'
@@ -56,7 +57,7 @@ function readPem(settings: Settings, name: 'etcdCa' | 'etcdCert' | 'etcdKey'): B
 /** One clear sentence where no member answers: at the start that is a mistake of setting up more often than an outage. */
 export async function needEtcd(store: Store, settings: Settings): Promise<StoreStatus> {
   const status = await store.status()
-  const apart = strangers(status)
+  const apart = storeProblems(status).find(it => it.kind === 'two-clusters')?.message
   if (apart !== undefined) {
     throw new Trouble({
       status: exitStatus.failure,
@@ -74,34 +75,10 @@ export async function needEtcd(store: Store, settings: Settings): Promise<StoreS
   })
 }
 
-/** Endpoints that are no members of one cluster, in a sentence: each would take writes that the others never hear of. */
-export function strangers({ members }: StoreStatus): string | undefined {
-  const clusters = new Set(members.flatMap(it => it.cluster ?? []))
-  if (clusters.size <= 1) return undefined
-  return `${members
-    .filter(it => it.cluster !== undefined)
-    .map(it => `${it.endpoint} belongs to cluster ${it.cluster}${it.leader ? ' and leads it' : ''}`)
-    .join(', ')}: each takes writes that the others never hear of`
-}
-
 /** Members older than what is recommended, in a sentence; nothing where all are new enough or silent. */
 export function oldEtcdWarning(status: StoreStatus): string | undefined {
   const old = status.members.filter(it => it.reachable && isOlder(it.version, recommendedEtcd))
   if (old.length === 0) return undefined
   const who = old.map(it => `${it.endpoint} runs ${it.version}`).join(', ')
   return `${who}: etcd ${recommendedEtcd} or newer is recommended, since older ones may revoke leases of living holders after a pause of their leader`
-}
-
-export const recommendedEtcd = '3.5.13'
-
-/** Compares the numbers of versions such as `3.4.23` and `3.5.0-rc.1`. */
-export function isOlder(version: string, than: string): boolean {
-  const [a, b] = [version, than].map(text =>
-    (/^\d+\.\d+\.\d+/.exec(text)?.[0] ?? '0.0.0').split('.').map(Number),
-  )
-  for (let i = 0; i < 3; i += 1) {
-    const difference = (a?.[i] ?? 0) - (b?.[i] ?? 0)
-    if (difference !== 0) return difference < 0
-  }
-  return false
 }

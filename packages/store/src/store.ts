@@ -77,7 +77,12 @@ export type CommitOutcome =
 
 /** A call could not be made or answered in time. Reads throw it; they may be repeated freely. */
 export class StoreUnavailable extends Error {
-  override readonly name = 'StoreUnavailable'
+  override readonly name: string = 'StoreUnavailable'
+}
+
+/** The store is full (etcd: NOSPACE), so it grants no lease; those that stand are renewed all the same. */
+export class StoreFull extends StoreUnavailable {
+  override readonly name = 'StoreFull'
 }
 
 export type Change<Id = unknown, Value = unknown> =
@@ -120,19 +125,43 @@ export interface Scope {
   readonly within?: string
 }
 
+/** One member of the store, as it says of itself. What only a member that answers can say is left out while it does not. */
+export interface StoreMember {
+  readonly endpoint: string
+  readonly version: string
+  readonly reachable: boolean
+  readonly leader: boolean
+  /** What counts against its quota: as large as it ever was since it was defragmented. */
+  readonly dbBytes: number
+  /** The id of the etcd cluster that it belongs to. All members have the same. */
+  readonly cluster?: string
+  /** What of `dbBytes` is no free page. */
+  readonly dbBytesInUse?: number
+  /** Left out where it does not tell. */
+  readonly quotaBytes?: number
+  /** How far it is in the log of all members, and how much of that it has applied. */
+  readonly raftIndex?: number
+  readonly raftAppliedIndex?: number
+  /** Whether it knows a leader, be it itself. */
+  readonly hasLeader?: boolean
+  readonly learner?: boolean
+}
+
 export interface StoreStatus {
   readonly kind: 'memory' | 'etcd'
   /** Where a person finds it. */
   readonly endpoints: readonly string[]
-  readonly members: readonly {
-    readonly endpoint: string
-    readonly version: string
-    readonly reachable: boolean
-    readonly leader: boolean
-    readonly dbBytes: number
-    /** The id of the etcd cluster that it belongs to; left out while it does not answer. All members have the same. */
-    readonly cluster?: string
-  }[]
+  readonly members: readonly StoreMember[]
+  /** Raised by members, and in force until somebody disarms them: `NOSPACE`, `CORRUPT`. Left out: none. */
+  readonly alarms?: readonly StoreAlarm[]
+  /** The newest revision that a member told. */
+  readonly revision?: Revision
+}
+
+export interface StoreAlarm {
+  readonly kind: string
+  /** Of the member that raised it; its id, where that is none of `endpoints`. */
+  readonly endpoint: string
 }
 
 export interface Store {
@@ -155,7 +184,7 @@ export interface Store {
       readonly onTrouble?: (reason: string) => void
     },
   ): AsyncIterable<FollowStep>
-  /** TTL in whole seconds, at least 2. Throws StoreUnavailable. */
+  /** TTL in whole seconds, at least 2. Throws StoreUnavailable, StoreFull. */
   grant(ttlMs: number): Promise<StoreLease>
   status(): Promise<StoreStatus>
   close(): Promise<void>

@@ -43,8 +43,14 @@ export const doctor: RunCommand = async context => {
   const todo = findings.filter(it => it.todo !== undefined)
   const format = formatOf(context)
   if (todo.length > 0 && (format === 'table' || format === 'wide'))
-    await printLines(context, ['', 'What to do:', ...todo.map(it => `  ${it.check}: ${it.todo}`)])
+    await printLines(context, ['', 'What to do:', ...todo.flatMap(todoLines)])
   return findings.some(it => it.result === 'fail') ? exitStatus.failure : exitStatus.done
+}
+
+/** The steps of one finding, below each other. */
+function todoLines({ check, todo = '' }: Finding): readonly string[] {
+  const head = `  ${check}: `
+  return todo.split('\n').map((step, i) => (i === 0 ? head : ' '.repeat(head.length)) + step)
 }
 
 function colorOf(it: Finding, colors: Paint): (text: string) => string {

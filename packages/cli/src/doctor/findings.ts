@@ -4,8 +4,9 @@ import { statfs } from 'node:fs/promises'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
 import { dirname } from 'node:path'
-import type { StoreStatus } from '@boxcar/store/store'
-import { isOlder, openStore, recommendedEtcd, strangers } from '../etcd.ts'
+import { isOlder, storeProblems } from '@boxcar/store/problems'
+import type { StoreMember, StoreStatus } from '@boxcar/store/store'
+import { openStore } from '../etcd.ts'
 import { Trouble } from '../exit.ts'
 import { tryRun } from '../machine/command.ts'
 import { remedyOf, type Settings } from '../settings.ts'
@@ -14,7 +15,7 @@ export interface Finding {
   readonly check: string
   readonly result: 'ok' | 'warn' | 'fail'
   readonly found: string
-  /** What to do about it. */
+  /** What to do about it; each line is a step. */
   readonly todo?: string
 }
 
@@ -120,60 +121,27 @@ export async function lookAtEtcd(settings: Settings): Promise<readonly Finding[]
   }
 }
 
-type Member = StoreStatus['members'][number]
-
 export function etcdFindings(status: StoreStatus): readonly Finding[] {
   const check = 'etcd'
-  const { members } = status
-  const findings = members.map(it => memberFinding(it, members))
-  const apart = strangers(status)
-  const leaders = members.filter(it => it.leader)
-  if (apart !== undefined) {
-    const todo =
-      'stop etcd on each, clear its data folder, configure it, and start it: docs/three-machines.md, part 2'
-    findings.push({ check, result: 'fail', found: apart, todo })
-  } else if (leaders.length > 1) {
-    const who = leaders.map(it => it.endpoint).join(' and ')
-    const todo = 'look again in a moment; if it stays so, see their logs'
-    findings.push({ check, result: 'fail', found: `${who} say both that they lead`, todo })
-  }
-  if (leaders.length === 0 && members.length > 0 && members.every(it => it.reachable)) {
-    const todo = 'bring back enough members for a majority'
-    findings.push({ check, result: 'fail', found: 'no member leads', todo })
-  }
-  if (members.length === 2) {
-    const todo = 'use 1, 3 or 5 members: 2 stop when either stops'
-    findings.push({ check, result: 'warn', found: '2 members', todo })
-  }
-  return findings
+  const members = status.members.filter(it => it.reachable).map(memberFinding)
+  const problems = storeProblems(status).map(
+    ({ level, message, next }): Finding => ({
+      check,
+      result: level === 'fail' ? 'fail' : 'warn',
+      found: message,
+      todo: next.join('\n'),
+    }),
+  )
+  return [...members, ...problems]
 }
 
-function memberFinding(it: Member, members: readonly Member[]): Finding {
-  const check = 'etcd'
-  if (!it.reachable) {
-    return {
-      check,
-      result: members.some(other => other.reachable) ? 'warn' : 'fail',
-      found: `${it.endpoint} does not answer`,
-      todo: `start etcd there, or name others with --etcd (apt-get install etcd-server)`,
-    }
-  }
-  const found = `${it.endpoint}: ${it.version}, ${Math.ceil(it.dbBytes / 1024 / 1024)} MiB${it.leader ? ', leads' : ''}`
-  if (isOlder(it.version, '3.4.0'))
-    return { check, result: 'fail', found, todo: `use etcd ${recommendedEtcd} or newer` }
-  if (isOlder(it.version, recommendedEtcd)) {
-    return {
-      check,
-      result: 'warn',
-      found,
-      todo: `etcd ${recommendedEtcd} or newer is recommended: older ones may revoke leases of living holders after a pause of their leader`,
-    }
-  }
-  const todo = 'compact and defragment it: it is close to its quota of 2 GiB'
-  return it.dbBytes > 1.5 * 1024 ** 3
-    ? { check, result: 'warn', found, todo }
-    : { check, result: 'ok', found }
+function memberFinding(it: StoreMember): Finding {
+  const quota = it.quotaBytes === undefined ? '' : ` of ${mib(it.quotaBytes)}`
+  const found = `${it.endpoint}: ${it.version}, ${mib(it.dbBytes)}${quota}${it.leader ? ', leads' : ''}`
+  return { check: 'etcd', result: 'ok', found }
 }
+
+const mib = (bytes: number): string => `${Math.ceil(bytes / 1024 / 1024)} MiB`
 
 /** The proxy that each host runs. */
 export async function lookAtProxy(program: string): Promise<readonly Finding[]> {

@@ -4,7 +4,7 @@
  */
 import { randomInt } from 'node:crypto'
 import type { Clock } from '@boxcar/core/model/clock'
-import type { ICompare, IRequestOp } from 'etcd3'
+import type { ICompare, IRequestOp, IStatusResponse } from 'etcd3'
 import { type Collection, keyOf } from '../collection.ts'
 import { readEntry, scopePrefix } from '../decode.ts'
 import { assertDistinctKeys, fits } from '../limits.ts'
@@ -21,7 +21,9 @@ import {
   type Revision,
   type Scope,
   type Store,
+  StoreFull,
   type StoreLease,
+  type StoreMember,
   type StoreStatus,
   StoreUnavailable,
   type Transaction,
@@ -32,6 +34,7 @@ import { failureOf, isNoAnswer, textOf } from './errors.ts'
 import { follow } from './follow.ts'
 import { callMs, hasLeader, type Member, Members, type TlsFiles, within } from './members.ts'
 import { readRange } from './pages.ts'
+import { Quotas } from './quota.ts'
 import { next, rangeOf, rawEntry } from './ranges.ts'
 
 export interface EtcdOptions {
@@ -51,6 +54,7 @@ export function openEtcdStore(options: EtcdOptions): Store {
 
 class EtcdStore implements Store {
   readonly #members: Members
+  readonly #quotas: Quotas
   readonly #clock: Clock
   readonly #log: Log
   readonly #endpoints: readonly string[]
@@ -62,6 +66,7 @@ class EtcdStore implements Store {
   constructor({ endpoints, cluster, tls, clock, log = silent }: EtcdOptions) {
     // Each process starts at a member of its own choice, so that they share the load.
     this.#members = new Members(endpoints, tls, clock, randomInt(endpoints.length || 1))
+    this.#quotas = new Quotas(tls, clock)
     this.#clock = clock
     this.#log = log
     this.#endpoints = endpoints
@@ -157,24 +162,28 @@ class EtcdStore implements Store {
   }
 
   async status(): Promise<StoreStatus> {
-    const members = await Promise.all(
-      this.#members.all.map(async ({ endpoint, calls }) => {
-        try {
-          const status = await calls.maintenance.status(within(callMs))
-          return {
-            endpoint,
-            version: status.version,
-            reachable: true,
-            leader: status.leader !== '0' && status.leader === status.header.member_id,
-            dbBytes: Number(status.dbSize),
-            cluster: status.header.cluster_id,
-          }
-        } catch {
-          return { endpoint, version: '', reachable: false, leader: false, dbBytes: 0 }
-        }
-      }),
-    )
-    return { kind: 'etcd', endpoints: this.#endpoints, members }
+    const answers = await Promise.all(this.#members.all.map(member => this.#ask(member)))
+    const members = answers.map(({ endpoint, status, quotaBytes }) => memberOf(endpoint, status, quotaBytes))
+    const told = answers.flatMap(({ status }) => status ?? [])
+    const endpointOf = (id: string) =>
+      answers.find(({ status }) => status?.header.member_id === id)?.endpoint ?? `member ${id}`
+    const [newest] = told.map(it => it.header.revision as Revision).sort((a, b) => compareRevisions(b, a))
+    return {
+      kind: 'etcd',
+      endpoints: this.#endpoints,
+      members,
+      alarms: alarmsIn(told).map(({ kind, member }) => ({ kind, endpoint: endpointOf(member) })),
+      ...(newest === undefined ? {} : { revision: newest }),
+    }
+  }
+
+  async #ask({ endpoint, calls }: Member): Promise<Answer> {
+    try {
+      const status = await calls.maintenance.status(within(callMs))
+      return { endpoint, status, quotaBytes: await this.#quotas.of(endpoint) }
+    } catch {
+      return { endpoint, status: undefined, quotaBytes: undefined }
+    }
   }
 
   async close(): Promise<void> {
@@ -209,7 +218,8 @@ class EtcdStore implements Store {
     try {
       return await this.#members.read(call)
     } catch (error) {
-      throw error instanceof StoreUnavailable ? error : new StoreUnavailable(textOf(error))
+      if (error instanceof StoreUnavailable) throw error
+      throw failureOf(error) === 'full' ? new StoreFull(textOf(error)) : new StoreUnavailable(textOf(error))
     }
   }
 
@@ -261,3 +271,43 @@ class EtcdStore implements Store {
 /** Errors of a raw stream come as gRPC made them. */
 const hasNoAnswerCode = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && (error.code === 1 || error.code === 4 || error.code === 14)
+
+interface Answer {
+  readonly endpoint: string
+  readonly status: IStatusResponse | undefined
+  readonly quotaBytes: number | undefined
+}
+
+function memberOf(
+  endpoint: string,
+  status: IStatusResponse | undefined,
+  quotaBytes: number | undefined,
+): StoreMember {
+  if (status === undefined) return { endpoint, version: '', reachable: false, leader: false, dbBytes: 0 }
+  return {
+    endpoint,
+    version: status.version,
+    reachable: true,
+    leader: status.leader !== '0' && status.leader === status.header.member_id,
+    dbBytes: Number(status.dbSize),
+    cluster: status.header.cluster_id,
+    dbBytesInUse: Number(status.dbSizeInUse),
+    ...(quotaBytes === undefined ? {} : { quotaBytes }),
+    raftIndex: Number(status.raftIndex),
+    raftAppliedIndex: Number(status.raftAppliedIndex),
+    hasLeader: status.leader !== '0',
+    learner: status.isLearner,
+  }
+}
+
+/** Each member lists all alarms among its errors: `memberID:10501334649042878790 alarm:NOSPACE `. Listing them is a proposal. */
+export function alarmsIn(
+  statuses: readonly Pick<IStatusResponse, 'errors'>[],
+): readonly { readonly kind: string; readonly member: string }[] {
+  const found = new Map<string, { readonly kind: string; readonly member: string }>()
+  for (const error of statuses.flatMap(it => it.errors)) {
+    const [, member = '', kind = ''] = /memberID:(\d+)\s+alarm:(\w+)/.exec(error) ?? []
+    if (kind !== '') found.set(`${kind} ${member}`, { kind, member })
+  }
+  return [...found.values()]
+}

@@ -14,6 +14,7 @@ import {
   type Guard,
   type LeaseId,
   type Revision,
+  type StoreMember,
   type Transaction,
 } from '../store.ts'
 import { MemoryStore } from './memory-store.ts'
@@ -43,8 +44,10 @@ export class MemoryEtcd {
   readonly clock: Clock
   /** Rings whenever something was written. */
   readonly written = new Bell()
-  /** As if the database had reached its quota: writes are refused. */
+  /** As if the database had reached its quota: writes and leases are refused. */
   full = false
+  /** What its one member says of itself besides. */
+  memberSays: Partial<StoreMember> = {}
   readonly #entries = new Map<string, Map<string, RawEntry>>()
   readonly #leases = new Map<LeaseId, HeldLease>()
   readonly #observers = new Set<(happening: Happening) => void>()
@@ -60,6 +63,10 @@ export class MemoryEtcd {
   /** A connection of one process, with faults of its own. */
   connect({ cluster }: { readonly cluster: string }): MemoryStore {
     return new MemoryStore(this, cluster)
+  }
+
+  get alarms(): readonly string[] {
+    return this.full ? ['NOSPACE'] : []
   }
 
   get revision(): Revision {

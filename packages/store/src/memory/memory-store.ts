@@ -11,13 +11,23 @@ import {
   type Revision,
   type Scope,
   type Store,
+  StoreFull,
   type StoreLease,
+  type StoreMember,
   type StoreStatus,
   StoreUnavailable,
   type Transaction,
   type Unreadable,
 } from '../store.ts'
 import type { MemoryEtcd } from './memory-etcd.ts'
+
+const usualMember: StoreMember = {
+  endpoint: 'memory',
+  version: '3.5.13',
+  reachable: true,
+  leader: true,
+  dbBytes: 0,
+}
 
 /** As long as a call to a real store waits for its answer. */
 const callMs = 1500
@@ -230,6 +240,7 @@ export class MemoryStore implements Store {
 
   async grant(ttlMs: number): Promise<StoreLease> {
     await this.#reach(callMs)
+    if (this.#world.full) throw new StoreFull('the store is full')
     const { id, ttlMs: whole } = this.#world.grant(ttlMs)
     return {
       id,
@@ -245,18 +256,14 @@ export class MemoryStore implements Store {
   }
 
   async status(): Promise<StoreStatus> {
+    const { alarms, memberSays, revision } = this.#world
+    const member: StoreMember = { ...usualMember, ...memberSays }
     return {
       kind: 'memory',
-      endpoints: ['memory'],
-      members: [
-        {
-          endpoint: 'memory',
-          version: '3.5.13',
-          reachable: !this.faults.isAway,
-          leader: true,
-          dbBytes: 0,
-        },
-      ],
+      endpoints: [member.endpoint],
+      members: [this.faults.isAway ? { ...member, reachable: false, version: '', leader: false } : member],
+      alarms: this.faults.isAway ? [] : alarms.map(kind => ({ kind, endpoint: member.endpoint })),
+      ...(this.faults.isAway ? {} : { revision }),
     }
   }
 
