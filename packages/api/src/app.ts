@@ -16,6 +16,7 @@ import { guardCaller } from './guard.ts'
 import { HostActions } from './host-settings.ts'
 import { Intents } from './intents.ts'
 import { plain, readJsonBytes } from './json.ts'
+import { LeaderWatch } from './leadership.ts'
 import { Picture } from './picture.ts'
 import { detailOf, refuse } from './problem.ts'
 import { staleMs } from './readiness.ts'
@@ -29,6 +30,7 @@ import { rolloutRoutes } from './routes/rollouts.ts'
 import type { App, RouteContext } from './routes/route.ts'
 import { serviceRoutes } from './routes/services.ts'
 import { Services } from './services.ts'
+import { StoreHealth } from './store-health.ts'
 import { UnreadableBody, validatorOf, WrongRequest } from './wrong-request.ts'
 
 /** Bodies above this are not read. */
@@ -97,9 +99,12 @@ export async function buildApp(deps: ApiDeps): Promise<App> {
     transformObject,
   })
 
-  const picture = new Picture(deps.mirror, deps.clusterName)
+  const health = new StoreHealth(deps)
+  const picture = new Picture(deps.mirror, deps.clusterName, () => health.recordProblem()?.message)
   const context: RouteContext = {
     deps,
+    health,
+    leadership: new LeaderWatch(deps),
     picture,
     services: new Services(deps, picture),
     intents: new Intents(deps, picture),

@@ -3,6 +3,7 @@ import type { Chance, Clock } from '@boxcar/core/model/clock'
 import type { EventWriter } from '@boxcar/store/events'
 import {
   type ClusterRecord,
+  clusters,
   generations,
   hostSettingsOf,
   hosts,
@@ -44,6 +45,7 @@ export interface ApiDeps {
 
 /** What the mirror of a server must follow for the API. */
 export const apiScopes: readonly Scope[] = [
+  clusters,
   leaders,
   specs,
   generations,

@@ -61,11 +61,14 @@ export type WrittenSpec = Omit<Entry<ServiceName, SpecRecord>, 'lease'>
 export class Picture {
   readonly #mirror: Mirror
   readonly #cluster: string
+  readonly #recordProblem: () => string | undefined
   readonly #placed: Grouped<HostInstance, Placement, ServiceName>
   readonly #placedOn: Grouped<HostInstance, Placement, HostId>
   readonly #kept: Grouped<GenerationId, GenerationRecord, ServiceName>
 
-  constructor(mirror: Mirror, cluster: string) {
+  /** `recordProblem`: what is wrong with the record of the cluster, for which every host takes no new work. */
+  constructor(mirror: Mirror, cluster: string, recordProblem: () => string | undefined = () => undefined) {
+    this.#recordProblem = recordProblem
     this.#mirror = mirror
     this.#cluster = cluster
     this.#placed = new Grouped(mirror, placements, id => placeOf(id.instance).service)
@@ -347,7 +350,8 @@ export class Picture {
       { cpuMilli: 0, memoryMiB: 0 },
     )
     const state = this.#hostState(id)
-    const reason = hostReason(state, record.engine.reason, settings)
+    const refusal = record.ordersRefused ?? this.#recordProblem()
+    const reason = hostReason(state, { engine: record.engine.reason, refusal, settings })
     const ack = living(this.#mirror.get(routeAcks, id))?.value
     return {
       cluster: this.#cluster,
@@ -390,7 +394,9 @@ export class Picture {
   #hostState(id: HostId): HostView['state'] {
     if (!this.#isPresent(id)) return 'suspect'
     const settings = this.#mirror.of(hostSettingsOf).get(id)?.value
-    if (this.#mirror.of(hosts).get(id)?.value.engine.state === 'down') return 'engine-down'
+    const record = this.#mirror.of(hosts).get(id)?.value
+    if (record?.engine.state === 'down') return 'engine-down'
+    if ((record?.ordersRefused ?? this.#recordProblem()) !== undefined) return 'orders-refused'
     if (settings?.drain !== undefined) return 'draining'
     return settings?.cordon === undefined ? 'ready' : 'cordoned'
   }
@@ -451,10 +457,13 @@ export class Picture {
       i => i.desired === 'run' && (i.state !== 'ready' || i.hostState === 'suspect'),
     )
     const tried = waiting[0]?.hosts
+    const record = this.#recordProblem()
     const fix = tried?.length === 0 ? 'add a host' : nearestFix(tried ?? [])
     return {
       about: name,
-      summary: summaryOf(service, pending, unready),
+      summary: [summaryOf(service, pending, unready), service.status === 'ready' ? undefined : record]
+        .filter(part => part !== undefined)
+        .join('. '),
       obstacles: (pending?.obstacles ?? []).map(o => ({ ...o, words: obstacleWords(o) })),
       waiting,
       waitingCount: pending?.count ?? 0,
@@ -647,16 +656,27 @@ function generationView(
 
 function hostReason(
   state: HostView['state'],
-  engine: string | undefined,
-  settings:
-    | { readonly cordon?: { why: string } | undefined; readonly drain?: { why: string } | undefined }
-    | undefined,
+  {
+    engine,
+    refusal,
+    settings,
+  }: {
+    readonly engine: string | undefined
+    readonly refusal: string | undefined
+    readonly settings:
+      | { readonly cordon?: { why: string } | undefined; readonly drain?: { why: string } | undefined }
+      | undefined
+  },
 ): string | undefined {
   switch (state) {
     case 'ready':
       return undefined
     case 'suspect':
-      return 'it does not report; the leader asks it directly and moves its instances if it is silent'
+      return refusal === undefined
+        ? 'it does not report; the leader asks it directly and moves its instances if it is silent'
+        : `it does not report, and refuses orders: ${refusal}`
+    case 'orders-refused':
+      return refusal
     case 'engine-down':
       return engine ?? 'its Docker engine does not answer'
     case 'draining':

@@ -9,6 +9,7 @@ import { obstacle } from '@boxcar/core/placement/obstacle'
 import { z } from 'zod'
 
 const wallTime = z.number()
+const hostState = z.enum(['ready', 'suspect', 'cordoned', 'draining', 'engine-down', 'orders-refused'])
 const generation = z.int().min(1)
 
 /** What one thing wrong with a body, a query or a path is: where, which rule, what was there. */
@@ -190,7 +191,7 @@ export const instanceView = z
     host: z.string(),
     /** The host's address, where it is known. */
     address: z.string().optional(),
-    hostState: z.enum(['ready', 'suspect', 'cordoned', 'draining', 'engine-down', 'removed']),
+    hostState: z.enum([...hostState.options, 'removed']),
     desired: z.enum(['run', 'stop']),
     because: z.string(),
     /** `assigned`: the host has not reported on it yet. */
@@ -220,8 +221,11 @@ export const hostView = z
   .object({
     cluster: z.string(),
     id: z.string(),
-    /** `suspect`: the host's presence key is missing; the leader asks it directly and decides. */
-    state: z.enum(['ready', 'suspect', 'cordoned', 'draining', 'engine-down']),
+    /**
+     * `suspect`: the host's presence key is missing; the leader asks it directly and decides. `orders-refused`: it goes on with
+     * what runs and takes no new work, since it does not believe the store.
+     */
+    state: hostState,
     reason: z.string().optional(),
     present: z.boolean(),
     address: z.string(),
@@ -280,6 +284,20 @@ export const routeView = z
   .meta({ id: 'Route' })
 export type RouteView = z.infer<typeof routeView>
 
+/** What is the matter with the store, and what mends it. */
+export const storeProblemView = z
+  .object({
+    kind: z.string(),
+    /** `fail`: something does not work now. `warn`: it may stop to. `advice`: it would work better otherwise. */
+    level: z.enum(['fail', 'warn', 'advice']),
+    /** Of the member that it is about; left out where it is about all. */
+    endpoint: z.string().optional(),
+    message: z.string(),
+    /** What to do, in order; commands are written as they are to be run. */
+    next: z.array(z.string()),
+  })
+  .meta({ id: 'StoreProblem' })
+
 export const clusterView = z
   .object({
     name: z.string(),
@@ -287,7 +305,10 @@ export const clusterView = z
     epoch: z.int(),
     /** Of the server that answers. */
     version: z.string(),
+    /** Left out while none is known to be alive; `leaderless` says since when then. */
     leader: z.object({ address: z.string(), term: z.string() }).optional(),
+    /** Since when the server that answers has seen no leader, and why, in one sentence. */
+    leaderless: z.object({ since: wallTime, reason: z.string() }).optional(),
     store: z.object({
       kind: z.enum(['memory', 'etcd']),
       reachable: z.boolean(),
@@ -299,8 +320,18 @@ export const clusterView = z
           reachable: z.boolean(),
           leader: z.boolean(),
           dbBytes: z.number(),
+          /** What is not known of a member is left out, as of one that does not answer. */
+          dbBytesInUse: z.number().optional(),
+          quotaBytes: z.number().optional(),
+          raftIndex: z.number().optional(),
+          raftAppliedIndex: z.number().optional(),
+          hasLeader: z.boolean().optional(),
+          learner: z.boolean().optional(),
         }),
       ),
+      /** Raised by members, and in force until somebody disarms them: `NOSPACE`, `CORRUPT`. */
+      alarms: z.array(z.object({ kind: z.string(), endpoint: z.string() })),
+      problems: z.array(storeProblemView),
     }),
     /** The store revision that this answer is made from. */
     revision: z.string(),

@@ -1,5 +1,11 @@
 /** How every write of the API goes to the store: look, decide, commit under guards, look again where it was too late. */
-import { type CommitOutcome, type Revision, StoreUnavailable, type Transaction } from '@boxcar/store/store'
+import {
+  type CommitOutcome,
+  type Revision,
+  StoreFull,
+  StoreUnavailable,
+  type Transaction,
+} from '@boxcar/store/store'
 import type { ApiDeps } from './deps.ts'
 import type { RequestKey } from './idempotency.ts'
 import type { Refusal } from './refusal.ts'
@@ -59,10 +65,11 @@ export async function writing<Done>(
   deps: Pick<ApiDeps, 'store' | 'mirror' | 'clock' | 'chance' | 'events' | 'signal'>,
   attempt: (n: number) => Promise<Tried<Done>>,
 ): Promise<Done | Refusal> {
-  if (!deps.events.isReady) return { kind: 'away', done: 'no' }
+  if (!deps.events.isReady) return deps.events.isRefused ? { kind: 'full' } : { kind: 'away', done: 'no' }
   for (let n = 0; n < maxAttempts; n += 1) {
     const tried = await looking(() => attempt(n))
     if (tried === undefined) return { kind: 'away', done: 'no' }
+    if (tried === 'full') return { kind: 'full' }
     if (tried.kind === 'answer') return tried.answer
     const outcome = await deps.store.commit(tried.transaction)
     switch (outcome.kind) {
@@ -70,7 +77,9 @@ export async function writing<Done>(
         return shown(deps, tried.done, outcome.revision)
       case 'unknown': {
         const revision = await looking(tried.wasDone)
-        return revision === undefined ? { kind: 'away', done: 'perhaps' } : shown(deps, tried.done, revision)
+        return revision === undefined || revision === 'full'
+          ? { kind: 'away', done: 'perhaps' }
+          : shown(deps, tried.done, revision)
       }
       case 'stale':
         // Nothing but a lost lease of the events makes every attempt stale.
@@ -86,10 +95,12 @@ export async function writing<Done>(
 
 const pauseMs = (n: number) => Math.min(longestPauseMs, firstPauseMs * 2 ** n)
 
-async function looking<Value>(look: () => Promise<Value>): Promise<Value | undefined> {
+async function looking<Value>(look: () => Promise<Value>): Promise<Value | 'full' | undefined> {
   try {
     return await look()
   } catch (error) {
+    // Only a lease is refused so: the answer of a request with an Idempotency-Key is kept by one.
+    if (error instanceof StoreFull) return 'full'
     if (error instanceof StoreUnavailable) return undefined
     throw error
   }

@@ -9,7 +9,7 @@ import { cutText } from '@boxcar/core/model/text'
 import { put } from './collection.ts'
 import { type EventId, events } from './keys.ts'
 import { type Log, silent } from './log.ts'
-import type { Store, StoreLease, Write } from './store.ts'
+import { type Store, StoreFull, type StoreLease, type Write } from './store.ts'
 
 const dayMs = 24 * 60 * 60 * 1000
 const keptMs = 7 * dayMs
@@ -51,6 +51,7 @@ export class EventWriter {
   readonly #granted: Promise<void>
   #settle: () => void = () => {}
   #lease: StoreLease | undefined
+  #refused = false
   #lastMs = 0
   #count = 0
 
@@ -71,6 +72,11 @@ export class EventWriter {
   /** Whether the store has granted a lease: `write` throws before. */
   get isReady(): boolean {
     return this.#lease !== undefined
+  }
+
+  /** Whether the last lease was refused because the store is full. */
+  get isRefused(): boolean {
+    return this.#refused
   }
 
   /** The write that tells of a change, to be put into that change's transaction. */
@@ -133,9 +139,11 @@ export class EventWriter {
   async #grant(): Promise<boolean> {
     try {
       this.#lease = await this.#options.store.grant(keptMs)
+      this.#refused = false
       this.#settle()
       return true
     } catch (error) {
+      this.#refused = error instanceof StoreFull
       this.#log.warn(
         { error: error instanceof Error ? error.message : String(error) },
         'no lease for events yet',

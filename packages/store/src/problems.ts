@@ -6,6 +6,7 @@ import type { StoreMember, StoreStatus } from './store.ts'
 
 export interface StoreProblem {
   readonly kind:
+    | 'cluster-record'
     | 'full'
     | 'corrupt'
     | 'alarm'
@@ -260,7 +261,8 @@ const twoMembers: StoreProblem = {
   next: ['use 1, 3 or 5 members: 2 stop when either stops'],
 }
 
-function etcdctl({ endpoints }: StoreStatus, only?: string): string {
+/** The command with the addresses of these members. */
+export function etcdctl({ endpoints }: Pick<StoreStatus, 'endpoints'>, only?: string): string {
   const tls = endpoints.some(it => it.startsWith('https:')) ? ' --cacert=FILE --cert=FILE --key=FILE' : ''
   return `etcdctl --endpoints=${only ?? endpoints.join(',')}${tls}`
 }

@@ -48,8 +48,8 @@ export function refuseWith(reply: FastifyReply, refusal: Refusal): FastifyReply 
       })
     case 'full':
       return refuse(reply, 'store-full', {
-        detail: 'the store has no space left, so nothing can be written',
-        next: 'boxcar doctor',
+        detail: 'the store is full, so nothing was written; what runs goes on',
+        next: 'boxcar doctor --etcd ENDPOINTS names the commands that mend it, as GET /v1/cluster does (store.problems)',
       })
     case 'away':
       return refuse(reply, 'store-away', {

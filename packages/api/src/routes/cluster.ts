@@ -1,7 +1,6 @@
 import { elapsed } from '@boxcar/core/model/clock'
-import { leaders } from '@boxcar/store/keys'
+import { refusesWrites } from '@boxcar/store/problems'
 import { z } from 'zod'
-import type { ApiDeps } from '../deps.ts'
 import { problemOf } from '../problem.ts'
 import { readinessOf } from '../readiness.ts'
 import { type ClusterView, clusterView, problemView, readyView, routeView, versionView } from '../views.ts'
@@ -9,22 +8,32 @@ import { type App, answers, flag, type RouteContext, textOf } from './route.ts'
 
 const tags = ['cluster']
 
-export function clusterRoutes(app: App, { deps, picture }: RouteContext): void {
-  const { store, mirror, clusterName, cluster, version } = deps
+export function clusterRoutes(app: App, context: RouteContext): void {
+  const { deps, picture, health, leadership } = context
+  const { mirror, clusterName, cluster, version } = deps
 
   app.get(
     '/v1/cluster',
     { schema: { tags, summary: 'The cluster: leader, store, counts', response: answers(clusterView) } },
     async (_, reply) => {
-      const leader = mirror.get(leaders, 'self')
-      const status = await statusOf(deps)
+      const now = leadership.now()
+      const { status, problems } = await health.current()
       const view: ClusterView = {
         name: clusterName,
         uid: cluster.uid,
         epoch: cluster.epoch,
         version,
-        ...(leader === undefined ? {} : { leader: { address: leader.value.address, term: leader.created } }),
-        store: status,
+        ...(now.kind === 'led'
+          ? { leader: { address: now.address, term: now.term } }
+          : { leaderless: { since: now.since, reason: now.reason } }),
+        store: {
+          kind: status.kind,
+          reachable: status.members.some(m => m.reachable),
+          endpoints: [...status.endpoints],
+          members: [...status.members],
+          alarms: [...(status.alarms ?? [])],
+          problems: problems.map(it => ({ ...it, next: [...it.next] })),
+        },
         revision: mirror.revision,
         counts: picture.counts(),
       }
@@ -72,7 +81,9 @@ export function clusterRoutes(app: App, { deps, picture }: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const ready = readinessOf(deps)
+      // Whoever asks every second must not wait for a member that does not answer.
+      const now = request.query.verbose ? await health.current() : health.known()
+      const ready = readinessOf(deps, leadership.now(), now.problems)
       const shown = request.query.verbose ? ready : { ...ready, checks: ready.checks.filter(c => !c.ok) }
       if (ready.ready) return reply.send(shown)
       const detail = ready.checks
@@ -104,26 +115,16 @@ export function clusterRoutes(app: App, { deps, picture }: RouteContext): void {
       },
     },
     async (_, reply) =>
-      reply.type('text/plain; version=0.0.4').serializer(String).send(figures(deps, picture.counts())),
+      reply.type('text/plain; version=0.0.4').serializer(String).send(figures(context, picture.counts())),
   )
-
-  async function statusOf({ log }: ApiDeps): Promise<ClusterView['store']> {
-    try {
-      const { kind, endpoints, members } = await store.status()
-      return {
-        kind,
-        reachable: members.some(m => m.reachable),
-        endpoints: [...endpoints],
-        members: [...members],
-      }
-    } catch (error) {
-      log.warn({ error: error instanceof Error ? error.message : String(error) }, 'the store told no status')
-      return { kind: 'etcd', reachable: false, endpoints: [], members: [] }
-    }
-  }
 }
 
-function figures({ mirror, clock }: ApiDeps, counts: ClusterView['counts']): string {
+function figures(
+  { deps: { mirror, clock }, health, leadership }: RouteContext,
+  counts: ClusterView['counts'],
+): string {
+  const now = leadership.now()
+  const { problems } = health.known()
   const gauges: readonly [string, string, number][] = [
     ['boxcar_hosts', 'Hosts that are known.', counts.hosts],
     ['boxcar_hosts_ready', 'Hosts that take work.', counts.hostsReady],
@@ -131,7 +132,22 @@ function figures({ mirror, clock }: ApiDeps, counts: ClusterView['counts']): str
     ['boxcar_services_ready', 'Services that are as they were asked for.', counts.servicesReady],
     ['boxcar_instances', 'Instances that are placed.', counts.instances],
     ['boxcar_instances_ready', 'Instances that are ready.', counts.instancesReady],
-    ['boxcar_leader_known', 'Whether a scheduler leads.', mirror.get(leaders, 'self') === undefined ? 0 : 1],
+    ['boxcar_leader_known', 'Whether a scheduler leads.', now.kind === 'led' ? 1 : 0],
+    [
+      'boxcar_leaderless_seconds',
+      'Since a leader was seen last; 0 while one leads.',
+      now.kind === 'led' ? 0 : Math.max(0, clock.wall() - now.since) / 1000,
+    ],
+    [
+      'boxcar_store_problems',
+      'What is the matter with the store; GET /v1/cluster tells.',
+      problems.filter(it => it.level !== 'advice').length,
+    ],
+    [
+      'boxcar_store_refuses_writes',
+      'Whether the store takes no write, as when it is full.',
+      problems.some(refusesWrites) ? 1 : 0,
+    ],
     [
       'boxcar_store_silence_seconds',
       'Since the store was heard last.',

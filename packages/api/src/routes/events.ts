@@ -3,7 +3,7 @@ import { projectName } from '@boxcar/core/model/ids'
 import { z } from 'zod'
 import { eventSteps, parsePlace, type StreamStep } from '../event-stream.ts'
 import { refuse } from '../problem.ts'
-import { readinessOf } from '../readiness.ts'
+import { storeCheck } from '../readiness.ts'
 import { Streams } from '../streams.ts'
 import { type EventView, eventView } from '../views.ts'
 import { refuseParts } from './answers.ts'
@@ -52,10 +52,10 @@ export function eventRoutes(app: App, { deps }: RouteContext): void {
           code: 'header',
           message: 'must be the id of an event as this server gives it, such as 42.0',
         })
-      const store = readinessOf(deps).checks.find(check => check.name === 'store')
-      if (store?.ok !== true)
+      const store = storeCheck(deps)
+      if (!store.ok)
         return refuse(reply, 'store-away', {
-          detail: store?.message ?? 'the store does not answer',
+          detail: store.message,
           next: 'try again',
         })
       const left = streams.enter(reply)

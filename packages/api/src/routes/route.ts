@@ -12,8 +12,10 @@ import { z } from 'zod'
 import type { ApiDeps } from '../deps.ts'
 import type { HostActions } from '../host-settings.ts'
 import type { Intents } from '../intents.ts'
+import type { LeaderWatch } from '../leadership.ts'
 import type { Picture } from '../picture.ts'
 import type { Services } from '../services.ts'
+import type { StoreHealth } from '../store-health.ts'
 import { problemView } from '../views.ts'
 
 export type App = FastifyInstance<
@@ -26,6 +28,8 @@ export type App = FastifyInstance<
 
 export interface RouteContext {
   readonly deps: ApiDeps
+  readonly health: StoreHealth
+  readonly leadership: LeaderWatch
   readonly picture: Picture
   readonly services: Services
   readonly intents: Intents

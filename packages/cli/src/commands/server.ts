@@ -4,7 +4,13 @@ import { CannotListen, defaultListen, startApi } from '@boxcar/api/main'
 import { agentsOverHttp as schedulerAgents } from '@boxcar/scheduler/agents'
 import { followed } from '@boxcar/scheduler/feed'
 import { startScheduler } from '@boxcar/scheduler/main'
-import { NewerSchema, openCluster } from '@boxcar/store/cluster'
+import {
+  NewerSchema,
+  type OfCluster,
+  openCluster,
+  recordProblem,
+  UnreadableRecord,
+} from '@boxcar/store/cluster'
 import { EventWriter } from '@boxcar/store/events'
 import type { ClusterRecord } from '@boxcar/store/keys'
 import { Mirror } from '@boxcar/store/mirror'
@@ -31,7 +37,7 @@ export const server: RunCommand = async ({ terminal, invocation }) => {
     const status = await needEtcd(store, settings)
     const warning = oldEtcdWarning(status)
     if (warning !== undefined) log.warn({ members: status.members }, warning)
-    const cluster = await clusterOf(store)
+    const cluster = await clusterOf(store, { name: settings.cluster, endpoints: settings.etcd })
     const mirror = new Mirror({ store, clock, scopes: mirrored(), signal, log })
     const shared = { store, mirror, clock, chance: systemChance, log }
     const events = (writer: string) =>
@@ -90,7 +96,7 @@ function listenOptions(
   }
 }
 
-async function clusterOf(store: Store): Promise<ClusterRecord> {
+async function clusterOf(store: Store, of: OfCluster): Promise<ClusterRecord> {
   try {
     return await openCluster(store, systemChance)
   } catch (error) {
@@ -99,7 +105,16 @@ async function clusterOf(store: Store): Promise<ClusterRecord> {
         status: exitStatus.unreachable,
         what: 'etcd does not let the server in',
         why: error.message,
-        next: 'boxcar doctor',
+        next: `boxcar doctor --etcd ${of.endpoints.join(',')}`,
+      })
+    }
+    if (error instanceof UnreadableRecord) {
+      const problem = recordProblem({ record: undefined, unreadable: error.message }, of)
+      throw new Trouble({
+        status: exitStatus.failure,
+        what: 'the server does not know whose store this is',
+        why: error.message,
+        next: problem?.next.join('\n') ?? 'boxcar doctor',
       })
     }
     if (!(error instanceof NewerSchema)) throw error

@@ -7,6 +7,7 @@ import type { Paint } from '../render/paint.ts'
 import { printObject } from '../render/print.ts'
 import { serviceLines } from '../render/service.ts'
 import { fields, table } from '../render/table.ts'
+import { moment, span } from '../render/words.ts'
 import { onlyProject } from './flags.ts'
 
 /** The cluster at a glance, or one service. */
@@ -63,7 +64,7 @@ function clusterLines({ cluster, hosts, services }: Whole, now: number, paint: P
         [
           'Leader',
           leader === undefined
-            ? paint.bad('none: no scheduler leads just now')
+            ? paint.bad(leaderlessWords(cluster, now))
             : `${leader.address} (term ${leader.term})`,
         ],
         [
@@ -72,6 +73,7 @@ function clusterLines({ cluster, hosts, services }: Whole, now: number, paint: P
             ? members.join('\n') || store.endpoints.join(', ')
             : paint.bad('does not answer; what is shown is what was last known'),
         ],
+        ['Problem', problemWords(cluster, paint)],
         ['Hosts', `${counts.hostsReady} of ${counts.hosts} ready`],
         ['Services', `${counts.servicesReady} of ${counts.services} ready`],
         ['Instances', `${counts.instancesReady} of ${counts.instances} ready`],
@@ -81,4 +83,27 @@ function clusterLines({ cluster, hosts, services }: Whole, now: number, paint: P
     ...(hosts.length === 0 ? [] : ['', ...table(hostColumns, hosts, paint)]),
     ...(services.length === 0 ? [] : ['', ...table(serviceColumns(now), services, paint)]),
   ]
+}
+
+/** After so long without a leader it does not come by itself. */
+const longMs = 10_000
+
+function leaderlessWords({ leaderless }: ClusterView, now: number): string {
+  if (leaderless === undefined) return 'none: no scheduler leads just now'
+  const { since, reason } = leaderless
+  const text = `none for ${span(now - since)}, since ${moment(since)}: ${reason}`
+  return now - since < longMs
+    ? text
+    : `${text}\nNext: see that a boxcar server runs and reaches etcd; its log says what keeps it from leading`
+}
+
+/** The worst of what is the matter with the store, and what to do next. */
+function problemWords({ store }: ClusterView, paint: Paint): string | undefined {
+  const found = store.problems.filter(it => it.level !== 'advice')
+  const worst = found.find(it => it.level === 'fail') ?? found[0]
+  if (worst === undefined) return undefined
+  const more = found.length === 1 ? '' : ` (and ${found.length - 1} more)`
+  const doctor = `boxcar doctor --etcd ${store.endpoints.join(',')}`
+  const next = worst.next.length === 1 && found.length === 1 ? worst.next[0] : doctor
+  return `${paint[worst.level === 'fail' ? 'bad' : 'busy'](worst.message)}${more}; next: ${next}`
 }

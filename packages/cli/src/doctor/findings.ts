@@ -4,8 +4,17 @@ import { statfs } from 'node:fs/promises'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
 import { dirname } from 'node:path'
+import { recordProblem } from '@boxcar/store/cluster'
+import { living } from '@boxcar/store/collection'
+import { type ClusterRecord, clusters, type LeaderRecord, leaders } from '@boxcar/store/keys'
 import { isOlder, storeProblems } from '@boxcar/store/problems'
-import type { StoreMember, StoreStatus } from '@boxcar/store/store'
+import {
+  type Listing,
+  type Store,
+  type StoreMember,
+  type StoreStatus,
+  StoreUnavailable,
+} from '@boxcar/store/store'
 import { openStore } from '../etcd.ts'
 import { Trouble } from '../exit.ts'
 import { tryRun } from '../machine/command.ts'
@@ -110,7 +119,8 @@ export async function lookAtEtcd(settings: Settings): Promise<readonly Finding[]
   try {
     const store = await openStore(settings)
     try {
-      return etcdFindings(await store.status())
+      const status = await store.status()
+      return [...etcdFindings(status), ...(await lookAtCluster(store, status, settings.cluster))]
     } finally {
       await store.close()
     }
@@ -142,6 +152,60 @@ function memberFinding(it: StoreMember): Finding {
 }
 
 const mib = (bytes: number): string => `${Math.ceil(bytes / 1024 / 1024)} MiB`
+
+/** The record of the cluster, and who leads, where the store lets us read them. */
+async function lookAtCluster(
+  store: Store,
+  { endpoints }: StoreStatus,
+  name: string,
+): Promise<readonly Finding[]> {
+  try {
+    const [records, leader] = await Promise.all([store.list(clusters), store.list(leaders)])
+    return clusterFindings({ name, endpoints, records, leader })
+  } catch (error) {
+    if (error instanceof StoreUnavailable) return [] // what is the matter is told above
+    throw error
+  }
+}
+
+export function clusterFindings({
+  name,
+  endpoints,
+  records,
+  leader,
+}: {
+  readonly name: string
+  readonly endpoints: readonly string[]
+  readonly records: Listing<string, ClusterRecord>
+  readonly leader: Listing<string, LeaderRecord>
+}): readonly Finding[] {
+  const check = `cluster ${name}`
+  const seen = { record: records.entries[0]?.value, unreadable: records.unreadable[0]?.reason }
+  const problem = recordProblem(seen, { name, endpoints })
+  if (problem !== undefined)
+    return [{ check, result: 'fail', found: problem.message, todo: problem.next.join('\n') }]
+  if (seen.record === undefined)
+    return [{ check, result: 'ok', found: 'not in this store yet: its first server makes it' }]
+  const record: Finding = { check, result: 'ok', found: `uid ${seen.record.uid}, epoch ${seen.record.epoch}` }
+  return [record, leaderFinding(check, leader)]
+}
+
+function leaderFinding(check: string, { entries, unreadable }: Listing<string, LeaderRecord>): Finding {
+  const [entry] = entries
+  const leads = living(entry)
+  if (leads !== undefined)
+    return { check, result: 'ok', found: `the scheduler at ${leads.value.address} leads` }
+  const odd =
+    entry !== undefined || unreadable.length > 0
+      ? ': the leader record has no lease or cannot be read, and candidates take it over'
+      : ''
+  return {
+    check,
+    result: 'warn',
+    found: `no scheduler leads${odd}`,
+    todo: 'see that a boxcar server runs and reaches etcd; its log says what keeps it from leading',
+  }
+}
 
 /** The proxy that each host runs. */
 export async function lookAtProxy(program: string): Promise<readonly Finding[]> {

@@ -21,6 +21,8 @@ export const hostRecord = z.looseObject({
     .object({ version: z.string(), state: z.enum(['up', 'failing', 'off']), reason: z.string().optional() })
     .readonly(),
   agentVersion: z.string(),
+  /** Why it takes no order of the store just now, in one sentence: what runs goes on. */
+  ordersRefused: z.string().optional(),
 })
 export type HostRecord = z.infer<typeof hostRecord>
 

@@ -412,6 +412,8 @@ function loadOf(instance: InstanceId, { cpuMilli, memoryMiB, ports }: Placement)
 function whyNot(host: MutableHost): Obstacle | undefined {
   if (host.health === 'lost') return { kind: 'lost' }
   if (host.failure !== undefined) return host.failure
+  if (host.record?.ordersRefused !== undefined)
+    return { kind: 'orders-refused', reason: host.record.ordersRefused }
   if (host.health === 'suspect' || host.health === 'cut-off') return { kind: 'suspect' }
   if (host.settings?.drain !== undefined) return { kind: 'draining' }
   if (host.settings?.cordon !== undefined) return { kind: 'cordoned', why: host.settings.cordon.why }

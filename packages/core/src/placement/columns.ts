@@ -10,7 +10,7 @@ import { HostPorts, type PortAsk } from './ports.ts'
 
 export interface HostView {
   readonly id: HostId
-  /** Why it takes no work at present (suspect, lost, cordoned, draining, engine-down); undefined: it takes work. */
+  /** Why it takes no work at present (suspect, lost, cordoned, draining, engine-down, orders-refused); undefined: it takes work. */
   readonly accepts: Obstacle | undefined
   readonly labels: Readonly<Record<string, string>>
   readonly cpuMilli: number

@@ -7,6 +7,8 @@ export const obstacle = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('cordoned'), why: z.string() }),
   z.object({ kind: z.literal('draining') }),
   z.object({ kind: z.literal('engine-down'), reason: z.string() }),
+  /** It does not believe the store. */
+  z.object({ kind: z.literal('orders-refused'), reason: z.string() }),
   z.object({ kind: z.literal('cpus'), needMilli: z.number(), freeMilli: z.number(), totalMilli: z.number() }),
   z.object({ kind: z.literal('memory'), needMiB: z.number(), freeMiB: z.number(), totalMiB: z.number() }),
   z.object({ kind: z.literal('port'), port: z.number(), heldBy: z.string() }),

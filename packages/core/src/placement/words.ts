@@ -15,6 +15,8 @@ export function obstacleWords(obstacle: Obstacle): string {
       return 'is being drained'
     case 'engine-down':
       return `its Docker engine does not answer: ${obstacle.reason}`
+    case 'orders-refused':
+      return `refuses orders: ${obstacle.reason}`
     case 'cpus': {
       const { needMilli, freeMilli, totalMilli } = obstacle
       const free = `${cores(freeMilli)} of ${cores(totalMilli)} are free`
@@ -100,6 +102,11 @@ export function fixOf(host: string, obstacle: Obstacle): Fix {
       return { words: `add a host; host ${host} is left out until the leader can handle it`, effort: 9 }
     case 'engine-down':
       return { words: `start the Docker engine on host ${host}`, effort: 8 }
+    case 'orders-refused':
+      return {
+        words: `mend the store, or raise its epoch (docs/three-machines.md): host ${host} refuses its orders`,
+        effort: 8,
+      }
     case 'lost':
       return { words: `bring host ${host} back, or add a host`, effort: 9 }
   }
