@@ -619,6 +619,33 @@ describe('an agent', () => {
     await bench.clock.advance(60_000)
     expect(bench.running()).toHaveLength(1)
     expect(told.match(/orders-refused/g)).toHaveLength(1)
+    // The host's own record says so to everybody, though the host is not present there; what it says goes with the reason.
+    const said = async () => (await behind.get(hosts, host))?.value.ordersRefused
+    expect(await said()).toMatch(/behind what was seen of it .*set the epoch in cluster\/self to 2 or higher/)
+    expect(await behind.get(presences, host)).toBeUndefined()
+    await behind.commit({
+      guards: [],
+      writes: [put(clusters, 'self', { uid: 'cluster-1', epoch: 2, schema: 1, secret: 'secret' })],
+    })
+    await bench.clock.advance(10_000)
+    expect(await behind.get(presences, host)).toBeDefined()
+    expect(await said()).toBeUndefined()
+  })
+
+  test('an epoch that goes back under a running agent is on its record, and goes with it', async () => {
+    await begin()
+    await bench.clock.advance(2000)
+    const epoch = (epoch: number) =>
+      bench.write(put(clusters, 'self', { uid: 'cluster-1', epoch, schema: 1, secret: 'secret' }))
+    const said = async () => (await bench.leader.get(hosts, host))?.value.ordersRefused
+    await epoch(3)
+    await bench.clock.advance(5000)
+    await epoch(2)
+    await bench.clock.advance(5000)
+    expect(await said()).toMatch(/epoch 2, seen 3/)
+    await epoch(4)
+    await bench.clock.advance(5000)
+    expect(await said()).toBeUndefined()
   })
 
   test('stops what nobody asks for, once the orders are known to be fresh for ten seconds', async () => {

@@ -91,7 +91,7 @@ class Agent {
   #info: EngineInfo | undefined
   #proxyState: ProxyState = { state: 'up' }
   #engineWas: EngineHealth['state'] = 'up'
-  #toldRefusal: Refused['store'] | undefined
+  #refused: Refused | undefined
   #server: AgentServer | undefined
 
   constructor(config: AgentConfig, deps: AgentDeps, identity: Identity) {
@@ -235,7 +235,7 @@ class Agent {
           this.#routedPorts.take(step)
           this.#routing?.take(step)
           if (step.kind === 'snapshot') this.#reporter.reread()
-          this.#toldRefusal = undefined
+          this.#believe()
           this.#heard.ring()
         },
         onOrders: () => {
@@ -363,17 +363,25 @@ class Agent {
     this.#describe()
   }
 
-  /** Once for each time that it begins. */
-  #tellRefusal({ reason, store }: Refused): void {
-    if (this.#toldRefusal === store) return
-    this.#toldRefusal = store
+  /** Once for each time that it begins. Into another cluster's store nothing is written. */
+  #tellRefusal(refused: Refused): void {
+    const { reason, store } = refused
+    if (this.#refused?.store === store) return
+    this.#refused = refused
     this.#deps.log.error({ reason }, 'orders are refused; what runs goes on as it was told before')
-    if (store === 'behind')
-      this.#reporter.tell({
-        kind: 'orders-refused',
-        level: 'error',
-        message: `orders are refused: ${reason}`,
-      })
+    if (store !== 'behind') return
+    this.#reporter.tell({
+      kind: 'orders-refused',
+      level: 'error',
+      message: `orders are refused: ${reason}`,
+    })
+    this.#describe()
+  }
+
+  #believe(): void {
+    if (this.#refused === undefined) return
+    this.#refused = undefined
+    this.#describe()
   }
 
   /** The host's record as it is now; nothing before the engine was ever heard. */
@@ -394,6 +402,8 @@ class Agent {
       proxy:
         edge === undefined ? { version: '', state: 'off' } : { version: edge.version, ...this.#proxyState },
       agentVersion: version,
+      // Also where there is none: what was written before goes with it.
+      ordersRefused: this.#refused?.store === 'behind' ? this.#refused.reason : undefined,
     }
     this.#registration.setRecord(record)
   }

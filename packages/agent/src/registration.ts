@@ -178,10 +178,11 @@ export class Registration {
   async #write(): Promise<'done' | 'in-doubt' | 'waits'> {
     const { store, host } = this.#options
     const lease = this.#presentBy
-    if (lease === undefined) return 'done'
+    // Without presence only why there is none is told: orders are refused.
+    if (lease === undefined && this.#record?.ordersRefused === undefined) return 'done'
     try {
       const record = await this.#recordWrite()
-      const ack = await this.#ackWrite(lease)
+      const ack = lease === undefined ? nothing : await this.#ackWrite(lease)
       const writes = [...record.writes, ...ack.writes]
       if (writes.length === 0) return this.#isInDoubt() ? 'in-doubt' : 'done'
       const outcome = await store.commit({ guards: [...record.guards, ...ack.guards], writes })

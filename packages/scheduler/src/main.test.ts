@@ -76,6 +76,21 @@ test('a presence without a lease, as a copied store has it, is none: the host is
   await until(hasPlaced(3), 1000)
 })
 
+test('a host that refuses the orders of the store gets no new work, and why is told', async () => {
+  candidate(1)
+  const [record, presence] = host('h1')
+  if (record?.kind !== 'put' || presence === undefined) throw new Error('a host is a record and a presence')
+  const refusing = { ...JSON.parse(record.json), ordersRefused: 'the store is behind' }
+  await write({ ...record, json: JSON.stringify(refusing) }, presence, ...service(web, 1))
+  await until(async () => (await people.list(keys.pendings)).entries.length === 1, 10_000)
+  expect((await people.list(keys.pendings)).entries[0]?.value.waiting[0]?.hosts).toEqual([
+    { host: 'h1', obstacles: [{ kind: 'orders-refused', reason: 'the store is behind' }] },
+  ])
+  expect(await placed()).toEqual([])
+  await write(record)
+  await until(hasPlaced(1), 5000)
+})
+
 test('a host that answers and does not reach the store holds up no stop for more than a minute, and that is told', async () => {
   const reached = (...ids: string[]) =>
     write(

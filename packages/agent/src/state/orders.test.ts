@@ -125,6 +125,30 @@ describe('orders', () => {
     expect(orders.believed).toBe(true)
   })
 
+  test('a record of the cluster that cannot be read is told as that', () => {
+    const unreadable = [{ collection: 'cluster', key: 'cluster/self', reason: 'not JSON' }]
+    const gone: Change = { kind: 'removed', collection: clusters, id: 'self', revision: rev(50) }
+    const reason = 'cluster/self cannot be read: not JSON'
+    const refused = { kind: 'refused', store: 'foreign', reason }
+    expect(orders.take({ kind: 'changes', revision: rev(50), changes: [gone], unreadable }, now)).toEqual(
+      refused,
+    )
+    expect(orders.take({ kind: 'snapshot', revision: rev(51), entries: [], unreadable }, now)).toEqual(
+      refused,
+    )
+  })
+
+  test('a store that was behind and caught up is believed once it shows a placement that was seen', () => {
+    const behind = { kind: 'refused', store: 'behind' }
+    expect(orders.take(snapshot(9, cluster(), placed(0, 3)), now)).toMatchObject(behind)
+    // Its revision goes on by whatever is written there; the placements stay those of a copy, or none at all.
+    expect(orders.take(snapshot(20, cluster(), placed(0, 3), placed(1, 4)), now)).toMatchObject(behind)
+    expect(orders.take(snapshot(30, cluster()), now)).toMatchObject(behind)
+    expect(standing()).toEqual(['shop/web/1/0 run 5', 'shop/web/1/1 run 6'])
+    expect(orders.take(snapshot(40, cluster(), placed(0, 5)), now)).toEqual({ kind: 'changed' })
+    expect(standing()).toEqual(['shop/web/1/0 run 5'])
+  })
+
   test('a restore says so by its epoch, and its revisions count anew', () => {
     expect(orders.take(snapshot(4, cluster('c1', 2), placed(0, 3)), now)).toEqual({ kind: 'changed' })
     expect(standing()).toEqual(['shop/web/1/0 run 3'])

@@ -78,6 +78,8 @@ export class Orders {
   readonly #unreadable = new Set<InstanceId>()
   #heardAt: Instant | undefined
   #refused: Refused | undefined
+  /** Of the store that is followed now: until it shows that it is the one that was seen, or has a higher epoch. */
+  #wasBehind = false
   #trouble: string | undefined = 'the store was not heard yet'
 
   /** The name of the cluster that this host is told to be of. */
@@ -166,6 +168,8 @@ export class Orders {
   take(step: FollowStep, now: Instant): Taken {
     const taken = this.#take(step)
     this.#refused = taken.kind === 'refused' ? taken : undefined
+    if (taken.kind === 'refused') this.#wasBehind ||= taken.store === 'behind'
+    else if (step.kind === 'snapshot') this.#wasBehind = false
     if (taken.kind !== 'refused') {
       this.#heardAt = now
       this.#trouble = undefined
@@ -187,7 +191,7 @@ export class Orders {
         let changed = false
         for (const change of step.changes) {
           if (change.collection === clusters) {
-            const outcome = this.#takeCluster(change, step.revision)
+            const outcome = this.#takeCluster(change, step)
             if (outcome.kind === 'refused') return outcome
             changed ||= outcome.kind === 'changed'
           }
@@ -203,9 +207,17 @@ export class Orders {
   #takeSnapshot(step: Extract<FollowStep, { kind: 'snapshot' }>): Taken {
     const record = step.entries.find(entry => entry.kind === 'put' && entry.collection === clusters)
     if (record === undefined)
-      return refuse('foreign', 'the store holds no record of the cluster: it is a new one, or not ours')
-    const outcome = this.#takeCluster(record, step.revision)
+      return refuse(
+        'foreign',
+        unreadableRecord(step.unreadable) ??
+          'the store holds no record of the cluster: it is a new one, or not ours',
+      )
+    const outcome = this.#takeCluster(record, step)
     if (outcome.kind === 'refused') return outcome
+    if (this.#wasBehind && !this.#showsWhatWasSeen(step))
+      return this.#behind(
+        'the store was behind what was seen of it, and holds none of the placements seen then: it was copied or restored',
+      )
     const unreadable = new Set(step.unreadable.map(one => one.key))
     const standing = new Set<InstanceId>()
     let changed = outcome.kind === 'changed'
@@ -227,9 +239,15 @@ export class Orders {
   }
 
   /** Whether this store is the one whose orders were obeyed so far. */
-  #takeCluster(change: Change, at: Revision): Taken {
+  #takeCluster(
+    change: Change,
+    { revision: at, unreadable }: { readonly revision: Revision; readonly unreadable: readonly Unreadable[] },
+  ): Taken {
     if (change.kind === 'removed')
-      return refuse('foreign', 'the record of the cluster was taken out of the store')
+      return refuse(
+        'foreign',
+        unreadableRecord(unreadable) ?? 'the record of the cluster was taken out of the store',
+      )
     const record = clusterRecord.parse(change.entry.value)
     const known = this.#cluster
     if (known !== undefined) {
@@ -239,14 +257,12 @@ export class Orders {
           `the store belongs to another cluster of this name (uid ${record.uid}, this host obeys ${known.uid})`,
         )
       if (record.epoch < known.epoch)
-        return refuse(
-          'behind',
+        return this.#behind(
           `the store is older than the one obeyed so far (epoch ${record.epoch}, seen ${known.epoch})`,
         )
       if (record.epoch === known.epoch && compareRevisions(at, this.#head) < 0)
-        return refuse(
-          'behind',
-          `the store is behind what was seen of it (revision ${at}, seen ${this.#head})`,
+        return this.#behind(
+          `the store is behind what was seen of it (revision ${at}, seen ${this.#head}): it was copied or restored`,
         )
       // A restore says so by its epoch: its revisions count anew, and what they order is the newest there is.
       if (record.epoch > known.epoch) this.#startAfresh()
@@ -256,7 +272,27 @@ export class Orders {
     return { kind: changed ? 'changed' : 'same' }
   }
 
+  /** With what lets a copy that is meant to be obeyed be obeyed. */
+  #behind(reason: string): Refused {
+    const epoch = (this.#cluster?.epoch ?? 0) + 1
+    return refuse(
+      'behind',
+      `${reason}; next: if this store is to be obeyed, set the epoch in cluster/self to ${epoch} or higher (docs/three-machines.md)`,
+    )
+  }
+
+  /** A store of another history counts its revisions on like any other, our own writes among them: that it caught up proves nothing. */
+  #showsWhatWasSeen({ entries }: Extract<FollowStep, { kind: 'snapshot' }>): boolean {
+    if (this.#orders.size === 0) return true
+    return entries.some(entry => {
+      if (entry.kind !== 'put' || entry.collection !== placements) return false
+      const { instance } = entry.entry.id as HostInstance // the id of `placements`
+      return this.#orders.get(instance)?.placement === entry.entry.created
+    })
+  }
+
   #startAfresh(): void {
+    this.#wasBehind = false
     this.#head = noRevision
     for (const [instance, order] of this.#orders)
       this.#orders.set(instance, { ...order, revision: noRevision, placement: noRevision })
@@ -289,6 +325,11 @@ export class Orders {
   #advance(to: Revision): void {
     if (compareRevisions(to, this.#head) > 0) this.#head = to
   }
+}
+
+const unreadableRecord = (unreadable: readonly Unreadable[]): string | undefined => {
+  const bad = unreadable.find(one => one.collection === clusters.name)
+  return bad === undefined ? undefined : `${bad.key} cannot be read: ${bad.reason}`
 }
 
 const refuse = (store: Refused['store'], reason: string): Refused => ({ kind: 'refused', store, reason })

@@ -11,7 +11,16 @@ import type { GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/
 import type { InstanceState } from '@boxcar/core/model/report'
 import type { Phase } from '@boxcar/core/model/rollout'
 import { put, remove } from '@boxcar/store/collection'
-import { events, generations, intents, pendings, placements, reports, specs } from '@boxcar/store/keys'
+import {
+  events,
+  generations,
+  intents,
+  leaders,
+  pendings,
+  placements,
+  reports,
+  specs,
+} from '@boxcar/store/keys'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { z } from 'zod'
@@ -179,6 +188,24 @@ describe('looking', () => {
     expect((await boxcar(['status'])).out).toContain(words)
     expect((await boxcar(['get', 'services', '-o', 'wide'])).out).toContain(words)
     expect((await boxcar(['why', 'web'])).out).toBe(`default/web: ${words}\n`)
+  })
+
+  test('status names nobody whose leader record has no lease, and says since when nobody leads', async () => {
+    await server.write(put(leaders, 'self', { address: 'http://old:7070', token: 'old' }))
+    const { out } = await boxcar(['status'])
+    expect(out).toMatch(/^Leader +none for \ds, since \d{4}-\d\d-\d\d \S+: the leader record has no lease/m)
+    expect(out).not.toContain('old:7070')
+  })
+
+  test('status says in one line that the store is full, and what to run next', async () => {
+    server.etcd.full = true
+    const { out } = await boxcar(['status'])
+    expect(out).toMatch(
+      /^Problem +the store is full \(alarm NOSPACE on memory.*; next: boxcar doctor --etcd memory$/m,
+    )
+    const refused = await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    expect(refused.err).toContain('the store is full')
+    expect(refused.err).toContain('boxcar doctor')
   })
 
   test('instances with their host, state and reason', async () => {

@@ -30,6 +30,7 @@ const cases: readonly Case[] = [
       { kind: 'cordoned', why: 'disk swap' },
       { kind: 'draining' },
       { kind: 'engine-down', reason: 'no answer' },
+      { kind: 'orders-refused', reason: 'the store is behind' },
     ] satisfies Obstacle[]
   ).map(accepts => ({
     name: accepts.kind,

@@ -26,6 +26,11 @@ const rows: readonly (readonly [Obstacle, string, string])[] = [
     'start the Docker engine on host h2',
   ],
   [
+    { kind: 'orders-refused', reason: 'the store is behind' },
+    'refuses orders: the store is behind',
+    'mend the store, or raise its epoch (docs/three-machines.md): host h2 refuses its orders',
+  ],
+  [
     { kind: 'cpus', needMilli: 1500, freeMilli: 500, totalMilli: 4000 },
     'needs 1.5 cores, 0.5 of 4 are free',
     'free 1 cores on host h2, lower /resources/reservations/cpus to 0.5, or add a host',
