@@ -14,6 +14,8 @@ import { type Load, type LoadOptions, startLoad } from './load.ts'
 export interface LabOptions extends ClusterOptions {
   /** 3 unless told. */
   readonly hosts?: number
+  /** Of the etcd's database; etcd's own where it is left out. */
+  readonly etcdQuotaBytes?: number
   /** Versions of the test service in the registry: 1, 2 and 3 unless told. */
   readonly images?: readonly AppImage[]
   /** `pulled`: on every host already, so that a test's times hold no pull. `pushed`: only in the registry. */
@@ -35,7 +37,11 @@ export interface Lab extends LabCluster {
 /** Starts a lab; what was made is taken away again when a part fails. */
 export async function startLab(options: LabOptions = {}): Promise<Lab> {
   const dir = await mkdtemp(join(tmpdir(), 'boxcar-lab-'))
-  const machine = await startMachine({ hosts: options.hosts ?? 3, dir })
+  const machine = await startMachine({
+    hosts: options.hosts ?? 3,
+    dir,
+    ...(options.etcdQuotaBytes === undefined ? {} : { etcdQuotaBytes: options.etcdQuotaBytes }),
+  })
   try {
     // One after the other: on two cores a cluster that starts beside three pulls misses its deadlines.
     const images = await provide(machine, options)

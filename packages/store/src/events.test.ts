@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { put } from './collection.ts'
 import { EventWriter } from './events.ts'
 import { events } from './keys.ts'
 import { MemoryEtcd } from './memory/memory-etcd.ts'
@@ -86,5 +87,25 @@ test('an event is cut to a bound, whatever it quotes', async () => {
   expect(await store.commit({ guards: [], writes: [write] })).toMatchObject({ kind: 'committed' })
   const [entry] = (await store.list(events)).entries
   expect(entry?.value.message).toMatch(/…$/)
+  stop.abort()
+})
+
+test('events without a lease, as a copied store has them, are read for as long as others, and then removed', async () => {
+  const { clock, store, stop, writer, tell } = open()
+  await writer.ready()
+  const copy = (id: string, of: string) => {
+    const value = { at: clock.wall(), kind: 'told', message: id, level: 'info', writer: of } as const
+    return put(events, { writer: of, id }, value)
+  }
+  const copied = Array.from({ length: 150 }, (_, i) => copy(`copied-${i}`, 'api'))
+  for (const some of [copied.slice(0, 100), copied.slice(100), [copy('other', 'scheduler')]])
+    await store.commit({ guards: [], writes: some })
+  await clock.advance(7 * 24 * hourMs)
+  await tell('own')
+  const left = async () => (await store.list(events)).entries.map(({ value }) => value.message)
+  expect(await left()).toHaveLength(152)
+  await clock.advance(2.1 * 24 * hourMs)
+  // That of another writer is that writer's to remove.
+  expect(await left()).toEqual(['own', 'other'])
   stop.abort()
 })

@@ -3,10 +3,11 @@
  * of their writer: a fresh one each day, so that an event is kept for seven to eight days and history is bounded.
  */
 import type { Chance, Clock } from '@boxcar/core/model/clock'
-import { after, elapsed, type Instant } from '@boxcar/core/model/clock'
+import { after, elapsed, type Instant, type WallTime } from '@boxcar/core/model/clock'
 import type { ClusterEvent } from '@boxcar/core/model/event'
 import { cutText } from '@boxcar/core/model/text'
 import { put } from './collection.ts'
+import { sweepEvents } from './events-sweep.ts'
 import { type EventId, events } from './keys.ts'
 import { type Log, silent } from './log.ts'
 import { type Store, StoreFull, type StoreLease, type Write } from './store.ts'
@@ -121,6 +122,7 @@ export class EventWriter {
   async #keep(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options
     let granted: Instant = clock.now()
+    let swept: Instant | undefined
     while (!signal.aborted && this.#lease === undefined) {
       granted = clock.now()
       if (!(await this.#grant())) await clock.sleep(retryMs, signal)
@@ -128,12 +130,25 @@ export class EventWriter {
     while (!signal.aborted) {
       await clock.sleep(checkMs, signal)
       if (signal.aborted) break
+      if (swept === undefined || elapsed(after(swept, dayMs), clock.now()) >= 0) {
+        swept = clock.now()
+        await this.#sweep()
+      }
       if (elapsed(after(granted, dayMs), clock.now()) >= 0) {
         const sent = clock.now()
         if (await this.#grant()) granted = sent
       } else await this.check()
     }
     this.#settle()
+  }
+
+  async #sweep(): Promise<void> {
+    const { store, clock, writer } = this.#options
+    try {
+      await sweepEvents(store, writer, (clock.wall() - keptMs - dayMs) as WallTime)
+    } catch (error) {
+      this.#log.info({ error: String(error) }, 'old events without a lease are removed another day')
+    }
   }
 
   async #grant(): Promise<boolean> {

@@ -8,6 +8,8 @@ export interface EtcdOptions {
   /** Its data and its log live here; made when missing. */
   readonly dir: string
   readonly env?: NodeJS.ProcessEnv
+  /** Of its database; etcd's own where it is left out. */
+  readonly quotaBytes?: number
 }
 
 /** One etcd member of our own. */
@@ -45,6 +47,7 @@ export async function startEtcd(options: EtcdOptions): Promise<EtcdProcess> {
         '--initial-cluster',
         `e1=${peers}`,
       ],
+      ...(options.quotaBytes === undefined ? [] : ['--quota-backend-bytes', String(options.quotaBytes)]),
       ...['--logger', 'zap', '--log-level', 'warn'],
     ],
     ...(options.env === undefined ? {} : { env: options.env }),

@@ -22,6 +22,8 @@ export interface MachineOptions {
   readonly dir: string
   /** Part of the names of all that is made: up to eight of a-z and 0-9. A free one is found when it is left out. */
   readonly name?: string
+  /** Of the etcd's database; etcd's own where it is left out. */
+  readonly etcdQuotaBytes?: number
   /** One line for each thing that is ready. */
   readonly onProgress?: (line: string) => void
 }
@@ -55,7 +57,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     return stopping
   }
   try {
-    return { ...(await startParts(mine, options.hosts, tell)), stop }
+    return { ...(await startParts(mine, options, tell)), stop }
   } catch (error) {
     await stop()
     throw error
@@ -64,7 +66,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
 
 async function startParts(
   mine: Claim,
-  count: number,
+  { hosts: count, etcdQuotaBytes }: MachineOptions,
   tell: (line: string) => void,
 ): Promise<Omit<Machine, 'stop'>> {
   const { name, subnet, dir } = mine
@@ -76,7 +78,12 @@ async function startParts(
   const gateway = gatewayOf(subnet)
   const indices = Array.from({ length: count }, (_, index) => index)
   const [etcd, registry, hosts] = await allSettled(
-    startEtcd({ address: gateway, dir: join(dir, 'etcd'), env }).then(etcd => {
+    startEtcd({
+      address: gateway,
+      dir: join(dir, 'etcd'),
+      env,
+      ...(etcdQuotaBytes === undefined ? {} : { quotaBytes: etcdQuotaBytes }),
+    }).then(etcd => {
       tell(`etcd on ${etcd.endpoint}`)
       return etcd
     }),
