@@ -100,7 +100,7 @@ export async function buildApp(deps: ApiDeps): Promise<App> {
   })
 
   const health = new StoreHealth(deps)
-  const picture = new Picture(deps.mirror, deps.clusterName, () => health.recordProblem()?.message)
+  const picture = new Picture(deps.mirror, deps.clusterName, () => health.whyNoOrders())
   const context: RouteContext = {
     deps,
     health,

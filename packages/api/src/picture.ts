@@ -61,14 +61,14 @@ export type WrittenSpec = Omit<Entry<ServiceName, SpecRecord>, 'lease'>
 export class Picture {
   readonly #mirror: Mirror
   readonly #cluster: string
-  readonly #recordProblem: () => string | undefined
+  readonly #whyNoOrders: () => string | undefined
   readonly #placed: Grouped<HostInstance, Placement, ServiceName>
   readonly #placedOn: Grouped<HostInstance, Placement, HostId>
   readonly #kept: Grouped<GenerationId, GenerationRecord, ServiceName>
 
-  /** `recordProblem`: what is wrong with the record of the cluster, for which every host takes no new work. */
-  constructor(mirror: Mirror, cluster: string, recordProblem: () => string | undefined = () => undefined) {
-    this.#recordProblem = recordProblem
+  /** `whyNoOrders`: why every host refuses the orders of the store, in one sentence. */
+  constructor(mirror: Mirror, cluster: string, whyNoOrders: () => string | undefined = () => undefined) {
+    this.#whyNoOrders = whyNoOrders
     this.#mirror = mirror
     this.#cluster = cluster
     this.#placed = new Grouped(mirror, placements, id => placeOf(id.instance).service)
@@ -350,7 +350,7 @@ export class Picture {
       { cpuMilli: 0, memoryMiB: 0 },
     )
     const state = this.#hostState(id)
-    const refusal = record.ordersRefused ?? this.#recordProblem()
+    const refusal = record.ordersRefused ?? this.#whyNoOrders()
     const reason = hostReason(state, { engine: record.engine.reason, refusal, settings })
     const ack = living(this.#mirror.get(routeAcks, id))?.value
     return {
@@ -396,7 +396,7 @@ export class Picture {
     const settings = this.#mirror.of(hostSettingsOf).get(id)?.value
     const record = this.#mirror.of(hosts).get(id)?.value
     if (record?.engine.state === 'down') return 'engine-down'
-    if ((record?.ordersRefused ?? this.#recordProblem()) !== undefined) return 'orders-refused'
+    if ((record?.ordersRefused ?? this.#whyNoOrders()) !== undefined) return 'orders-refused'
     if (settings?.drain !== undefined) return 'draining'
     return settings?.cordon === undefined ? 'ready' : 'cordoned'
   }
@@ -457,7 +457,7 @@ export class Picture {
       i => i.desired === 'run' && (i.state !== 'ready' || i.hostState === 'suspect'),
     )
     const tried = waiting[0]?.hosts
-    const record = this.#recordProblem()
+    const record = this.#whyNoOrders()
     const fix = tried?.length === 0 ? 'add a host' : nearestFix(tried ?? [])
     return {
       about: name,

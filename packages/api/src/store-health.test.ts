@@ -2,7 +2,7 @@
 import type { Instant, WallTime } from '@boxcar/core/model/clock'
 import type { HostId } from '@boxcar/core/model/ids'
 import { put, remove } from '@boxcar/store/collection'
-import { clusters, hosts, leaders } from '@boxcar/store/keys'
+import { clusters, hosts, leaders, presences } from '@boxcar/store/keys'
 import type { Key, Store } from '@boxcar/store/store'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { buildApp } from './app.ts'
@@ -151,7 +151,6 @@ describe('the record of the cluster', () => {
     ['cannot be read', { kind: 'put', key: 'cluster/self' as Key, json: '{"a', lease: undefined } as const],
     ['is gone', remove(clusters, 'self')],
     ['is of another cluster', put(clusters, 'self', { uid: 'x', epoch: 1, schema: 1, secret: 's' })],
-    ['is of a newer schema', put(clusters, 'self', { uid: 'x', epoch: 1, schema: 9, secret: 's' })],
     ['has an earlier epoch', put(clusters, 'self', { uid: 'same', epoch: 0, schema: 1, secret: 's' })],
   ])('%s: the cluster, every host and every reason say so', async (_, write) => {
     expect(await host()).toMatchObject({ state: 'ready' })
@@ -179,11 +178,19 @@ describe('the record of the cluster', () => {
     expect(await host()).toMatchObject({ state: 'ready' })
   })
 
+  test('of a newer schema is told, and keeps no host from its work', async () => {
+    await server.write(put(clusters, 'self', { ...server.deps.cluster, schema: 9 }))
+    expect((await cluster()).store.problems.map(it => it.kind)).toEqual(['newer-schema'])
+    expect(await host()).toMatchObject({ state: 'ready' })
+  })
+
   test('a host that refuses the orders of a copied store says so itself, present or not', async () => {
     const entry = await server.store.get(hosts, h1)
     if (entry === undefined) throw new Error('the host is there')
     const ordersRefused = 'the store is behind what was seen of it'
     await server.write(put(hosts, h1, { ...entry.value, ordersRefused }))
     expect(await host()).toMatchObject({ state: 'orders-refused', reason: ordersRefused })
+    await server.write(remove(presences, h1))
+    expect(await host()).toMatchObject({ state: 'suspect', reason: expect.stringContaining(ordersRefused) })
   })
 })

@@ -44,8 +44,13 @@ export class StoreHealth {
     return this.#healthOf(this.#told !== undefined && this.#ageMs() <= keptMs ? this.#told.status : silence)
   }
 
-  /** What is wrong with the cluster's record, by which agents know whose orders they obey. */
-  recordProblem(endpoints: readonly string[] = this.#told?.status.endpoints ?? []): StoreProblem | undefined {
+  /** Why all agents refuse the store's orders, in one sentence. */
+  whyNoOrders(): string | undefined {
+    const problem = this.#recordProblem(this.#told?.status.endpoints ?? [])
+    return problem?.kind === 'cluster-record' ? problem.message : undefined
+  }
+
+  #recordProblem(endpoints: readonly string[]): StoreProblem | undefined {
     const { mirror, cluster, clusterName } = this.#deps
     if (!mirror.caughtUp) return undefined
     return recordProblem(
@@ -58,7 +63,7 @@ export class StoreHealth {
   }
 
   #healthOf(status: StoreStatus): Health {
-    const record = this.recordProblem(status.endpoints)
+    const record = this.#recordProblem(status.endpoints)
     return { status, problems: [...(record === undefined ? [] : [record]), ...storeProblems(status)] }
   }
 

@@ -69,8 +69,8 @@ export interface OfCluster {
 }
 
 /**
- * What is wrong with the record as it is read now: agents take no order from a store whose record they cannot read, and none
- * from another cluster's or an earlier epoch's, so they take no new work.
+ * What is wrong with the record as it is read now. `cluster-record`: agents take no order from a store whose record they cannot
+ * read, and none from another cluster's or an earlier epoch's, so they take no new work.
  */
 export function recordProblem(
   seen: { readonly record: ClusterRecord | undefined; readonly unreadable: string | undefined },
@@ -91,7 +91,8 @@ export function recordProblem(
             `see what stands there: ${ctl} get ${key}`,
             `put it back as the agents remember it, on any host: ${ctl} put ${key} "$(jq -c .cluster /var/lib/boxcar/orders.json)"`,
           ]
-  return { kind: 'cluster-record', level: 'fail', message: what.message, next }
+  const kind = what.mend === 'upgrade' ? 'newer-schema' : 'cluster-record'
+  return { kind, level: 'fail', message: what.message, next }
 }
 
 function whatIsWrong(
@@ -103,7 +104,7 @@ function whatIsWrong(
 ): { readonly message: string; readonly mend: 'put-back' | 'upgrade' | 'epoch' } | undefined {
   const idle = 'agents go on with what runs and take no new work'
   if (unreadable !== undefined)
-    return { message: `cluster/self cannot be read (${unreadable}): ${idle}`, mend: 'put-back' }
+    return { message: `cluster/self cannot be read (${withoutText(unreadable)}): ${idle}`, mend: 'put-back' }
   if (record === undefined)
     return expected === undefined
       ? undefined
@@ -125,3 +126,6 @@ function whatIsWrong(
     }
   return undefined
 }
+
+/** What a parser quotes of the text may be a part of the secret. */
+const withoutText = (reason: string): string => (reason.startsWith('not JSON') ? 'not JSON' : reason)

@@ -7,6 +7,7 @@ import type { StoreMember, StoreStatus } from './store.ts'
 export interface StoreProblem {
   readonly kind:
     | 'cluster-record'
+    | 'newer-schema'
     | 'full'
     | 'corrupt'
     | 'alarm'
