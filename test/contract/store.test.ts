@@ -676,14 +676,14 @@ describe.each([
       const stood = await write(store, [copied])
       const candidates = [candidate(store, 'a'), candidate(store, 'b'), candidate(store, 'c')]
       const watch = overlaps(candidates)
-      await expect.poll(() => candidates.some(c => c.holds()), { timeout: 5000, interval: 5 }).toBe(true)
+      await expect.poll(() => candidates.some(c => c.holds()), { timeout: 8000, interval: 5 }).toBe(true)
       const first = candidates.flatMap(c => c.terms)[0]
       expect(compareRevisions(first?.id ?? noRevision, stood)).toBeGreaterThan(0)
       // Put over that of the one who leads: the term is over, and the next one leads under a lease again.
       await write(store, [copied])
       expect((await store.commit({ guards: [first?.guard as Guard], writes: [] })).kind).toBe('stale')
       await expect.poll(() => first?.signal.aborted, { timeout: 5000 }).toBe(true)
-      await expect.poll(() => candidates.some(c => c.holds()), { timeout: 5000, interval: 5 }).toBe(true)
+      await expect.poll(() => candidates.some(c => c.holds()), { timeout: 8000, interval: 5 }).toBe(true)
       const last = candidates.flatMap(c => c.terms).find(term => term.isHeld())
       expect(compareRevisions(last?.id ?? noRevision, first?.id ?? noRevision)).toBeGreaterThan(0)
       expect((await store.get(leaders, 'self'))?.lease).toBeDefined()

@@ -7,8 +7,9 @@
  * out those transactions of its own of which nobody knows whether they are still under way.
  *
  * A record without a lease is void: it was copied by key and value (`etcdctl make-mirror`, a restore by script), or put by hand,
- * and nobody can renew it. A candidate removes it, guarded by its having no lease, and then creates its own in a second
- * transaction: a put over it would keep its create revision, and etcd does not take two writes of one key in one transaction.
+ * and nobody can renew it. Once it has stood for as long as one whose record it was put over may believe, a candidate removes it,
+ * guarded by its having no lease, and then creates its own in a second transaction: a put over it would keep its create
+ * revision, and etcd does not take two writes of one key in one transaction.
  *
  * A term whose key is gone is over for ever. A term beyond its deadline pauses, and goes on if the key turns out to stand.
  */
@@ -116,6 +117,8 @@ class Candidate {
   readonly #options: CampaignOptions
   readonly #ttlMs: number
   #stake: Stake | undefined
+  /** Since when we were kept from creating the key by what is no living record. */
+  #refusedSince: Instant | undefined
 
   constructor(options: CampaignOptions) {
     this.#options = options
@@ -129,7 +132,10 @@ class Candidate {
       // An unknown outcome is settled by looking again: the key tells by its token whose it is.
       for (let attempt = 0; attempt < 3 && !signal.aborted; attempt += 1) {
         const entry = living(await store.get(leaders, leaderId))
-        if (entry !== undefined) return this.#isOurs(entry) ? this.#take(entry.created, bell) : undefined
+        if (entry !== undefined) {
+          this.#refusedSince = undefined
+          return this.#isOurs(entry) ? this.#take(entry.created, bell) : undefined
+        }
         const stake = await this.#freshStake(clock, chance)
         const outcome = await store.commit({
           guards: [absent(leaders, leaderId)],
@@ -137,11 +143,12 @@ class Candidate {
         })
         if (outcome.kind === 'committed') return this.#take(outcome.revision, bell)
         if (outcome.kind === 'stale') {
-          if (!(await this.#removeVoid())) return undefined
+          if (!(await this.#removeVoid(clock.now()))) return undefined
         } else if (outcome.kind !== 'unknown') return undefined
       }
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error
+      this.#refusedSince = undefined // meanwhile another one may have led
     }
     return undefined
   }
@@ -150,13 +157,17 @@ class Candidate {
    * What kept us from creating the key may be a record without a lease, also one that cannot be read. However late it lands,
    * the removal never takes a record that somebody holds. Says whether no such record is left.
    */
-  async #removeVoid(): Promise<boolean> {
+  async #removeVoid(now: Instant): Promise<boolean> {
     const { store, log = silent } = this.#options
+    this.#refusedSince ??= now
+    // Who leads looks each second, and believes for less than one TTL without a renewal.
+    if (now - this.#refusedSince < this.#ttlMs + lookMs) return false
     const outcome = await store.commit({
       guards: [unleased(leaders, leaderId)],
       writes: [remove(leaders, leaderId)],
     })
     if (outcome.kind !== 'committed') return outcome.kind === 'unknown'
+    this.#refusedSince = undefined
     log.warn({}, 'a leader record without a lease, which nobody held, is out of the way')
     return true
   }
@@ -182,6 +193,7 @@ class Candidate {
     const stake = this.#stake
     if (stake === undefined) throw new Error('a term is won under a lease')
     this.#stake = undefined
+    this.#refusedSince = undefined
     return new HeldTerm(id, stake, this.#options, this.#ttlMs, bell)
   }
 }
