@@ -7,7 +7,7 @@ import { type StoreProblem, storeProblems } from '@boxcar/store/problems'
 import type { StoreStatus } from '@boxcar/store/store'
 import type { ApiDeps } from './deps.ts'
 
-export interface Health {
+interface Health {
   readonly status: StoreStatus
   /** Also of the cluster's record in it, as the mirror has it. */
   readonly problems: readonly StoreProblem[]

@@ -285,7 +285,7 @@ export const routeView = z
 export type RouteView = z.infer<typeof routeView>
 
 /** What is the matter with the store, and what mends it. */
-export const storeProblemView = z
+const storeProblemView = z
   .object({
     kind: z.string(),
     /** `fail`: something does not work now. `warn`: it may stop to. `advice`: it would work better otherwise. */

@@ -34,7 +34,7 @@ export interface StoreProblem {
 /** Older ones may revoke leases of living holders after a pause of their leader (etcd-io/etcd#15247). */
 export const recommendedEtcd = '3.5.13'
 /** etcd's own default, where a member does not tell its quota. */
-export const usualQuotaBytes = 2 * 1024 ** 3
+const usualQuotaBytes = 2 * 1024 ** 3
 /** The most that etcd recommends. */
 const largestQuotaBytes = 8 * 1024 ** 3
 /** Above this part of the quota there is a warning. */

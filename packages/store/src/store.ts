@@ -158,7 +158,7 @@ export interface StoreStatus {
   readonly revision?: Revision
 }
 
-export interface StoreAlarm {
+interface StoreAlarm {
   readonly kind: string
   /** Of the member that raised it; its id, where that is none of `endpoints`. */
   readonly endpoint: string
