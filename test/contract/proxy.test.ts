@@ -14,6 +14,7 @@ import { Runtime } from '@boxcar/agent/proxy/runtime'
 import { type ProxyState, Routing } from '@boxcar/agent/routing'
 import type { GenerationNumber, InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import type { Listener, Route, RouteAck } from '@boxcar/core/model/route'
+import { agentHolder } from '@boxcar/core/model/unserved'
 import { routes } from '@boxcar/store/keys'
 import { silent } from '@boxcar/store/log'
 import type { Revision } from '@boxcar/store/store'
@@ -618,12 +619,9 @@ describe('a port', () => {
     const a = await app('a')
     const holder = await app('holder')
     const table = tableOf(route('shop/web', [http(port), http(holder.port)], [[1, 1000, [a]]]))
-    const fault = {
-      kind: 'port',
-      port: holder.port,
-      address: '127.0.0.1',
-      why: 'another process listens there',
-    }
+    // The process of this test is the agent here.
+    const by = { reason: 'held', holder: agentHolder }
+    const fault = { kind: 'port', port: holder.port, address: '127.0.0.1', ...by }
     expect(await proxy.apply(table)).toEqual({ kind: 'applied', revision: table.revision, faults: [fault] })
     expect(proxy.health()).toEqual({ kind: 'ok', faults: [fault] })
     expect((await ask({ port })).by).toBe('a')
@@ -632,14 +630,36 @@ describe('a port', () => {
     await until(async () => proxy.health().faults.length === 0, 500)
   })
 
-  test('that a stale process shares is noticed', async () => {
+  test('that a stale process shares is named with it, and is ours alone once that ends', async () => {
     const { proxy, port } = await room()
     const a = await app('a')
     await applied(proxy, twoGenerations(port, [1000, 0], [a], []))
-    await stale(port)
-    await until(async () => proxy.health().kind === 'failing', 20_000)
-    const health = proxy.health()
-    expect(health.kind === 'failing' && health.why).toContain(`port ${port}`)
+    const other = await stale(port)
+    const shared = { kind: 'port', port, address: '127.0.0.1', reason: 'shared' }
+    const by = { holder: `process ${other.pid} (haproxy)` }
+    await until(async () => proxy.health().faults.length > 0, 20_000)
+    // The process itself is well: only this port is not ours alone.
+    expect(proxy.health()).toEqual({ kind: 'ok', faults: [{ ...shared, ...by }] })
+    other.kill()
+    await until(async () => proxy.health().faults.length === 0, 4_000)
+  })
+
+  test('that somebody took while the process was down is named, and served again once it is free', async () => {
+    const { proxy, port, open, options } = await room()
+    const a = await app('a')
+    const taken = await freePort()
+    const table = tableOf(route('shop/web', [http(port), http(taken)], [[1, 1000, [a]]]))
+    await applied(proxy, table)
+    await proxy.leave()
+    process.kill(await parentOf(await workerAt(port)), 'SIGKILL')
+    const holder = await until(() => listenAt(taken), 5_000)
+    const next = await open(options)
+    const fault = { kind: 'port', port: taken, address: '127.0.0.1', reason: 'held', holder: agentHolder }
+    expect(next.health().faults).toEqual([fault])
+    expect((await ask({ port })).by).toBe('a')
+    await new Promise(resolve => holder.close(resolve))
+    await until(async () => (await ask({ port: taken })).by === 'a', 4_000)
+    await until(async () => next.health().faults.length === 0, 500)
   })
 })
 
@@ -834,9 +854,11 @@ async function answerers(port: number, count: number): Promise<readonly string[]
   return [...new Set(answers.map(answer => answer.by))].toSorted()
 }
 
-async function until(holds: () => Promise<boolean>, withinMs: number): Promise<void> {
+async function until<T>(look: () => Promise<T | false | undefined>, withinMs: number): Promise<T> {
   const deadline = performance.now() + withinMs
-  while (!(await holds())) {
+  for (;;) {
+    const seen = await look()
+    if (seen !== false && seen !== undefined) return seen
     if (performance.now() > deadline) throw new Error(`did not come true within ${withinMs} ms`)
     await sleep(15)
   }
@@ -906,7 +928,7 @@ function startRouting(proxy: Opened) {
 }
 
 /** Another HAProxy on the same port, as one that somebody forgot would be. */
-async function stale(port: number): Promise<void> {
+async function stale(port: number) {
   const dir = await mkdtemp(join(tmpdir(), 'boxcar-stale-'))
   cleanups.push(() => rm(dir, { recursive: true, force: true }))
   const configuration = `defaults
@@ -920,7 +942,21 @@ frontend f
 `
   await writeFile(`${dir}/stale.cfg`, configuration)
   const child = spawn(haproxy, ['-db', '-f', `${dir}/stale.cfg`], { stdio: 'ignore' })
-  cleanups.push(() => void child.kill('SIGKILL'))
+  const kill = () => void child.kill('SIGKILL')
+  cleanups.push(kill)
+  return { pid: child.pid, kill }
+}
+
+/** Somebody who listens at a port and answers nothing; nobody where another one does. */
+async function listenAt(port: number) {
+  const server = createServer(socket => socket.destroy())
+  const listens = await new Promise<boolean>(resolve => {
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => resolve(true))
+  })
+  if (!listens) return undefined
+  cleanups.push(() => void server.close())
+  return server
 }
 
 async function freePort(): Promise<number> {

@@ -1,13 +1,14 @@
-import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
-import type { Route, RouteAck } from '@boxcar/core/model/route'
+import type { GenerationNumber, InstanceId, ServiceName } from '@boxcar/core/model/ids'
+import { type Route, type RouteAck, routeAck } from '@boxcar/core/model/route'
+import type { Unserved } from '@boxcar/core/model/unserved'
 import { routes } from '@boxcar/store/keys'
 import { silent } from '@boxcar/store/log'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
 import type { Entry, Revision } from '@boxcar/store/store'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import type { ProxyFault } from './proxy/picture.ts'
 import type { ApplyOutcome, Proxy as EdgeProxy, ProxyHealth, RouteTable } from './proxy/proxy.ts'
-import { Routing } from './routing.ts'
+import { type ProxyState, Routing } from './routing.ts'
 
 const stops: (() => Promise<void>)[] = []
 
@@ -107,7 +108,7 @@ test('each fault is told of once while it lasts', async () => {
   const { clock, edge, routing, messages } = start()
   const [a, b] = [fault(80), fault(81)]
   const faults = async (revision: string, list: readonly ProxyFault[]) => {
-    edge.faults = list
+    edge.cannot(...list)
     take(routing, revision)
     await clock.advance(100)
     return messages.splice(0).length
@@ -116,6 +117,105 @@ test('each fault is told of once while it lasts', async () => {
   expect(await faults('2', [a, b])).toBe(0)
   expect(await faults('3', [b])).toBe(0)
   expect(await faults('4', [b, a])).toBe(1)
+})
+
+describe('what the proxy cannot serve', () => {
+  const held = (listen: number, holder = 'process 812 (sshd)') => ({
+    listen,
+    address: '127.0.0.1',
+    reason: 'held',
+    holder,
+  })
+
+  test('is named by the acknowledgement for as long as that lasts, without a new route', async () => {
+    const { clock, edge, routing, acks } = start()
+    take(routing, '1')
+    await clock.advance(100)
+    expect(acks.at(-1)).toEqual({ revision: '1', draining: [] })
+    edge.cannot(fault(80))
+    await clock.advance(100)
+    expect(acks.at(-1)).toEqual({ revision: '1', draining: [], unserved: [held(80)] })
+    edge.cannot(fault(80, 'process 900 (nginx)'), fault(81))
+    await clock.advance(100)
+    expect(acks.at(-1)?.unserved).toEqual([held(80, 'process 900 (nginx)'), held(81)])
+    edge.cannot()
+    await clock.advance(100)
+    expect(acks.at(-1)).toEqual({ revision: '1', draining: [] })
+  })
+
+  const kinds: readonly [ProxyFault, Unserved | undefined][] = [
+    [
+      { kind: 'port', port: 80, address: '10.0.0.1', only: 'public', reason: 'not-permitted' },
+      { listen: 80, address: '10.0.0.1', only: 'public', reason: 'not-permitted' },
+    ],
+    [
+      { kind: 'port', port: 80, address: '10.0.0.1', reason: 'no-address' },
+      { listen: 80, address: '10.0.0.1', reason: 'no-address' },
+    ],
+    [
+      { kind: 'port', port: 80, address: '10.0.0.1', reason: 'cannot-listen', detail: 'EMFILE' },
+      { listen: 80, address: '10.0.0.1', reason: 'cannot-listen', detail: 'EMFILE' },
+    ],
+    [
+      { kind: 'port', port: 80, address: '0.0.0.0', reason: 'shared', holder: 'process 5 (haproxy)' },
+      { listen: 80, address: '0.0.0.0', reason: 'shared', holder: 'process 5 (haproxy)' },
+    ],
+    ...(['protocol', 'claimed', 'unfit'] as const).map((reason): [ProxyFault, Unserved] => [
+      { kind: 'listener', service: 'shop/web' as ServiceName, listen: 80, reason, why: 'it clashes' },
+      { service: 'shop/web' as ServiceName, listen: 80, reason, detail: 'it clashes' },
+    ]),
+    [
+      endpointFault('shop/web/1/0'),
+      {
+        service: 'shop/web' as ServiceName,
+        listen: 80,
+        reason: 'no-endpoint',
+        detail: 'shop/web/1/0 has no port "http"',
+      },
+    ],
+    // Of the generation that is kept for an undo: it answers nobody.
+    [endpointFault('shop/web/2/0'), undefined],
+    [{ kind: 'disk', why: 'no space left' }, undefined],
+  ]
+  test.each(kinds)('%j', async (one, expected) => {
+    const { clock, edge, routing, acks } = start()
+    const backing = (generation: number, share: number) => ({
+      generation: generation as GenerationNumber,
+      share,
+      endpoints: [
+        { instance: `shop/web/${generation}/0` as InstanceId, address: '10.0.0.9', ports: { web: 20_000 } },
+      ],
+    })
+    const listener = { protocol: 'http', listen: 80, hostnames: [], path: '/', expose: 'public' } as const
+    const listeners = [{ ...listener, port: 'http' }]
+    change(routing, '1', [{ ...routeOf('shop/web'), listeners, backings: [backing(1, 1000), backing(2, 0)] }])
+    edge.cannot(one)
+    await clock.advance(100)
+    expect(acks.at(-1)?.unserved).toEqual(expected === undefined ? undefined : [expected])
+    // What an older server reads without the field, and what any reads with it.
+    expect(routeAck.parse(acks.at(-1))).toEqual(acks.at(-1))
+  })
+
+  test('is bounded, and what is left out is counted', async () => {
+    const { clock, edge, routing, acks } = start()
+    take(routing, '1')
+    edge.cannot(...Array.from({ length: 300 }, (_, i) => fault(1000 + i)))
+    await clock.advance(100)
+    expect(acks.at(-1)?.unserved).toHaveLength(256)
+    expect(acks.at(-1)?.unnamed).toBe(44)
+  })
+})
+
+test('files that are behind are in the record of the host, and nothing is unserved', async () => {
+  const { clock, edge, routing, acks, states } = start()
+  take(routing, '1')
+  edge.cannot({ kind: 'disk', why: 'no space left' })
+  await clock.advance(100)
+  expect(states).toEqual([{ state: 'up', reason: 'its files are behind: no space left' }])
+  expect(acks.at(-1)).toEqual({ revision: '1', draining: [] })
+  edge.cannot()
+  await clock.advance(100)
+  expect(states.at(-1)).toEqual({ state: 'up' })
 })
 
 test('a route that cannot be read stays as it was, however that is heard', async () => {
@@ -139,7 +239,18 @@ test('a route that cannot be read stays as it was, however that is heard', async
   expect(edge.served).toEqual([])
 })
 
-const fault = (port: number): ProxyFault => ({ kind: 'port', port, address: '127.0.0.1', why: 'taken' })
+function endpointFault(instance: string): ProxyFault {
+  const why = 'has no port "http"'
+  return { kind: 'endpoint', service: 'shop/web' as ServiceName, instance, port: 'http', why }
+}
+
+const fault = (port: number, holder = 'process 812 (sshd)'): ProxyFault => ({
+  kind: 'port',
+  port,
+  address: '127.0.0.1',
+  reason: 'held',
+  holder,
+})
 
 function take(routing: Routing, revision: string): void {
   routing.take({ kind: 'snapshot', revision: revision as Revision, entries: [], unreadable: [] })
@@ -174,6 +285,7 @@ function start() {
   const clock = new VirtualClock()
   const edge = new Edge()
   const acks: (RouteAck | undefined)[] = []
+  const states: ProxyState[] = []
   const told: string[] = []
   const messages: string[] = []
   const routing = new Routing({
@@ -185,7 +297,7 @@ function start() {
       messages.push(event.message)
     },
     onAck: ack => acks.push(ack),
-    onState: () => undefined,
+    onState: state => states.push(state),
   })
   const stop = new AbortController()
   const running = routing.run(stop.signal)
@@ -193,14 +305,14 @@ function start() {
     stop.abort()
     return running
   })
-  return { clock, edge, routing, acks, told, messages }
+  return { clock, edge, routing, acks, states, told, messages }
 }
 
 /** A proxy that answers what a test wants. */
 class Edge implements EdgeProxy {
   readonly asked: string[] = []
   served: readonly ServiceName[] = []
-  faults: readonly ProxyFault[] = []
+  #faults: readonly ProxyFault[] = []
   readonly #listeners = new Set<() => void>()
   #health: ProxyHealth = { kind: 'ok', faults: [] }
   #outcome: ApplyOutcome | undefined
@@ -226,7 +338,7 @@ class Edge implements EdgeProxy {
   apply({ revision, routes: table }: RouteTable): Promise<ApplyOutcome> {
     this.asked.push(revision)
     this.served = [...table.keys()]
-    return Promise.resolve(this.#outcome ?? { kind: 'applied', revision, faults: this.faults })
+    return Promise.resolve(this.#outcome ?? { kind: 'applied', revision, faults: this.#faults })
   }
 
   draining(): Promise<readonly InstanceId[]> {
@@ -234,7 +346,13 @@ class Edge implements EdgeProxy {
   }
 
   health(): ProxyHealth {
-    return this.#health
+    return { ...this.#health, faults: this.#faults }
+  }
+
+  /** By itself: no route came. */
+  cannot(...faults: readonly ProxyFault[]): void {
+    this.#faults = faults
+    for (const listener of this.#listeners) listener()
   }
 
   onChange(listener: () => void): () => void {

@@ -1,8 +1,8 @@
 /**
  * Routes to the proxy, and its word for it back. The acknowledged revision is that of the newest change of a route which the
- * proxy serves: nothing is acknowledged before it is true, and nothing twice. A table that is refused, or a route that cannot be
- * read, leaves the acknowledgement at what is served still. While the store is away, and until a snapshot
- * of the right store is there, the proxy goes on with what it has.
+ * proxy serves: nothing is acknowledged before it is true, and nothing twice. What it cannot serve of it is named beside the
+ * revision, for as long as that lasts. A table that is refused, or a route that cannot be read, leaves the acknowledgement at what
+ * is served still. While the store is away, and until a snapshot of the right store is there, the proxy goes on with what it has.
  */
 import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
 import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
@@ -13,10 +13,13 @@ import { routes } from '@boxcar/store/keys'
 import type { Log } from '@boxcar/store/log'
 import { type FollowStep, noRevision, type Revision } from '@boxcar/store/store'
 import type { ProxyFault } from './proxy/picture.ts'
-import type { Proxy as EdgeProxy } from './proxy/proxy.ts'
+import type { Proxy as EdgeProxy, ProxyHealth } from './proxy/proxy.ts'
+import { faultWords, unservedList } from './proxy/unserved.ts'
 import type { Tell } from './tell.ts'
 
-export type ProxyState = { readonly state: 'up' } | { readonly state: 'failing'; readonly reason: string }
+export type ProxyState =
+  /** With what is not as it should be although all is served, where there is such a thing. */
+  { readonly state: 'up'; readonly reason?: string } | { readonly state: 'failing'; readonly reason: string }
 
 export interface RoutingOptions {
   readonly proxy: EdgeProxy
@@ -40,8 +43,10 @@ export class Routing {
   /** The table that was refused last, how often, and until when it is not tried again. */
   #refused: { readonly revision: Revision; readonly times: number; readonly until: Instant } | undefined
   #refusalTold: string | undefined
-  /** Whether it was told that the routes wait. */
-  #postponed = false
+  /** Why new routes wait for a reload, where they do. */
+  #postponed: string | undefined
+  /** Whether it was told that they wait. */
+  #postponementTold = false
   /** The faults of the served routes, each told of once while it lasts. */
   #faultsTold: ReadonlySet<string> = new Set()
 
@@ -125,18 +130,20 @@ export class Routing {
       this.#served = outcome.revision
       this.#refused = undefined
       this.#refusalTold = undefined
-      this.#postponed = false
-      this.#tellFaults(outcome.faults)
+      this.#postponed = undefined
+      this.#postponementTold = false
       return idleMs
     }
     if (outcome.kind === 'postponed') {
-      if (!this.#postponed && outcome.inMs > patienceMs) {
-        this.#postponed = true
+      this.#postponed = outcome.why
+      if (!this.#postponementTold && outcome.inMs > patienceMs) {
+        this.#postponementTold = true
         const message = `new routes wait ${Math.ceil(outcome.inMs / 1000)} s for a reload of the proxy: ${outcome.why}`
         tell({ kind: 'routes-postponed', level: 'warning', message })
       }
       return outcome.inMs
     }
+    // The reason is in the host's record: the proxy is failing then, or refusing.
     log.error({ revision, outcome: outcome.kind, why: outcome.why }, 'the proxy did not take the routes')
     if (outcome.kind === 'down') return againMs
     const times = (before?.times ?? 0) + 1
@@ -157,6 +164,7 @@ export class Routing {
   async #acknowledge(): Promise<number> {
     const { proxy, clock, onAck } = this.#options
     const health = proxy.health()
+    this.#tellFaults(health.faults)
     if (health.kind === 'failing') {
       const goneMs = clock.now() - health.since
       this.#become({ state: 'failing', reason: health.why })
@@ -165,10 +173,11 @@ export class Routing {
       return idleMs
     }
     // What was served before a refused table is served still, so that is still true.
-    this.#become(health.kind === 'refusing' ? { state: 'failing', reason: health.why } : { state: 'up' })
+    this.#become(health.kind === 'refusing' ? { state: 'failing', reason: health.why } : this.#upWith(health))
     if (this.#served === undefined) return idleMs
     const draining: readonly InstanceId[] = await proxy.draining()
-    onAck({ revision: this.#truthful(this.#served), draining: [...draining].sort() })
+    const ack = { revision: this.#truthful(this.#served), draining: [...draining].sort() }
+    onAck({ ...ack, ...unservedList(proxy.health().faults, this.#routes) })
     return draining.length > 0 ? drainingMs : idleMs
   }
 
@@ -180,11 +189,23 @@ export class Routing {
     )
   }
 
+  /** What of the routes waits although the proxy is well, or would be lost if its machine stopped now. */
+  #upWith({ faults }: ProxyHealth): ProxyState {
+    const [outdated] = this.#outdated.keys()
+    const reasons = [
+      ...faults.flatMap(fault => (fault.kind === 'disk' ? [`its files are behind: ${fault.why}`] : [])),
+      ...(outdated === undefined ? [] : [`the newest route of ${outdated} cannot be read by this agent`]),
+      ...(this.#postponed === undefined ? [] : [`new routes wait for a reload: ${this.#postponed}`]),
+    ]
+    return reasons.length === 0 ? { state: 'up' } : { state: 'up', reason: reasons.join('; ') }
+  }
+
   #become(next: ProxyState): void {
     const before = this.#state
     this.#state = next
-    if (before.state === next.state) return
+    if (before.state === next.state && before.reason === next.reason) return
     this.#options.onState(next)
+    if (before.state === next.state) return
     if (next.state === 'failing')
       this.#options.tell({
         kind: 'proxy-failing',
@@ -195,15 +216,12 @@ export class Routing {
   }
 
   #tellFaults(faults: readonly ProxyFault[]): void {
-    const now = new Set(faults.map(fault => JSON.stringify(fault)))
+    const now = new Set(faults.map(faultWords))
     for (const fault of now) {
       if (this.#faultsTold.has(fault)) continue
+      // The reason is in the acknowledgement, or in the host's record where all is served.
       this.#options.log.warn({ fault }, 'the proxy cannot serve a part of the routes')
-      this.#options.tell({
-        kind: 'route-fault',
-        level: 'warning',
-        message: `the proxy cannot serve all of the routes, or not for sure: ${fault}`,
-      })
+      this.#options.tell({ kind: 'route-fault', level: 'warning', message: `the proxy: ${fault}` })
     }
     this.#faultsTold = now
   }

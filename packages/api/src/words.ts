@@ -9,6 +9,8 @@ export function rejectionWords(rejection: Pick<Rejection, 'generation' | 'becaus
       return `the image of ${generation} cannot be had`
     case 'not-ready-by-deadline':
       return `${generation} was not ready by its deadline`
+    case 'not-served-by-deadline':
+      return `${generation} was not served on every host by its deadline`
     case 'aborted':
       return `the rollout of ${generation} was aborted`
     case 'undone':

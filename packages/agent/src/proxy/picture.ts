@@ -8,6 +8,7 @@ import { byId } from '@boxcar/core/model/ids'
 import type { Endpoint, Listener, Route } from '@boxcar/core/model/route'
 import { planWord } from './buckets.ts'
 import { encodeName, hexKey } from './encode.ts'
+import type { Closed } from './ports.ts'
 import type { Gate, Layout, ServiceLayout, Slot } from './slots.ts'
 
 /** An address and port to listen on. */
@@ -50,17 +51,29 @@ export interface Picture {
 export type ProxyFault =
   /** All is served, but the files say what was before. */
   | { readonly kind: 'disk'; readonly why: string }
-  | { readonly kind: 'port'; readonly port: number; readonly address: string; readonly why: string }
+  /** A door that is not ours, or not ours alone. `only` public: no private route is answered there. */
+  | {
+      readonly kind: 'port'
+      readonly port: number
+      readonly address: string
+      readonly only?: 'public'
+      readonly reason: Closed['reason'] | 'shared'
+      readonly holder?: string
+      readonly detail?: string
+    }
   | {
       readonly kind: 'listener'
       readonly service: ServiceName
       readonly listen: number
+      readonly reason: 'protocol' | 'claimed' | 'unfit'
       readonly why: string
     }
   | {
       readonly kind: 'endpoint'
       readonly service: ServiceName
       readonly instance: string
+      /** The named port of the instance that is missed. */
+      readonly port: string
       readonly why: string
     }
 
@@ -74,8 +87,8 @@ export interface DrawInput {
   readonly routes: ReadonlyMap<ServiceName, Route>
   readonly layout: Layout
   readonly addresses: Addresses
-  /** Doors that somebody else holds, with the reason. */
-  readonly blocked: readonly (Door & { readonly why: string })[]
+  /** Doors that cannot be opened, with the reason. */
+  readonly blocked: readonly (Door & Closed)[]
 }
 
 const longestPath = 1024
@@ -92,7 +105,7 @@ export function draw(input: DrawInput): {
   const open = (port: number, exposure: Listener['expose']): readonly Door[] =>
     doorsFor(port, exposure, input.addresses).filter(door => {
       const block = blocked(door)
-      if (block !== undefined) faults.push({ kind: 'port', port, address: door.address, why: block.why })
+      if (block !== undefined) faults.push(portFault(block, input.addresses))
       return block === undefined
     })
 
@@ -116,6 +129,18 @@ export function draw(input: DrawInput): {
     maps: { ...httpMaps(listeners, faults), shares: sharesOf(input) },
   }
   return { picture, faults }
+}
+
+/** What is said of a door that is not ours, or not ours alone. */
+export function portFault(
+  { port, address, ...why }: Door & (Closed | { readonly reason: 'shared'; readonly holder: string }),
+  { private: inside }: Addresses,
+): ProxyFault {
+  const isPrivate =
+    inside.includes(address) ||
+    (address === '0.0.0.0' && inside.some(one => isIP(one) === 4)) ||
+    (address === '::' && inside.some(one => isIP(one) === 6))
+  return { kind: 'port', port, address, ...(isPrivate ? {} : { only: 'public' as const }), ...why }
 }
 
 /** The doors that the process of a picture holds. */
@@ -172,7 +197,7 @@ function admitted(routes: ReadonlyMap<ServiceName, Route>, faults: ProxyFault[])
         result.push({ service, listener })
       } else {
         const why = `port ${listener.listen} is ${owner.listener.protocol} of ${owner.service} already`
-        faults.push({ kind: 'listener', service, listen: listener.listen, why })
+        faults.push({ kind: 'listener', service, listen: listener.listen, reason: 'protocol', why })
       }
     }
   }
@@ -215,7 +240,7 @@ function serverOf(service: ServiceName, gate: Gate, slot: Slot, faults: ProxyFau
       ? `has no port "${gate.port.slice(0, 64)}"`
       : `its address "${slot.endpoint.address.slice(0, 64)}" is not an IP address`
     if (slot.use === 'serving')
-      faults.push({ kind: 'endpoint', service, instance: slot.endpoint.instance, why })
+      faults.push({ kind: 'endpoint', service, instance: slot.endpoint.instance, port: gate.port, why })
     return { state: 'maint' }
   }
   return { state: slot.use === 'serving' ? 'ready' : 'drain', ...place }
@@ -257,7 +282,7 @@ function httpMaps(listeners: readonly Admitted[], faults: ProxyFault[]) {
     if (listener.protocol !== 'http') continue
     const why = unfit(listener)
     if (why !== undefined) {
-      faults.push({ kind: 'listener', service, listen: listener.listen, why })
+      faults.push({ kind: 'listener', service, listen: listener.listen, reason: 'unfit', why })
       continue
     }
     const prefix = listener.path.endsWith('/') ? listener.path : `${listener.path}/`
@@ -276,6 +301,7 @@ function httpMaps(listeners: readonly Admitted[], faults: ProxyFault[]) {
             kind: 'listener',
             service,
             listen: listener.listen,
+            reason: 'claimed',
             why: 'the address belongs to another service',
           })
         }

@@ -33,10 +33,11 @@ import {
   isAddress,
   type Picture,
   type ProxyFault,
+  portFault,
   serverName,
   wantedDoors,
 } from './picture.ts'
-import { doorsHeldBy, sharedPorts, whyClosed } from './ports.ts'
+import { type Closed, closedDoors, doorsHeldBy, Holders, sharedDoors, whyClosed } from './ports.ts'
 import { HaproxyProcess } from './process.ts'
 import { askDoor, probedDoors, reach } from './reach.ts'
 import { mapPath, safeRevision, structureOf } from './render.ts'
@@ -171,7 +172,10 @@ class ProxyRoom implements Proxy {
   /** The doors that the process holds. */
   #held: readonly Door[] = []
   #faults: readonly ProxyFault[] = []
-  #blocked: readonly (Door & { readonly why: string })[] = []
+  #blocked: readonly (Door & Closed)[] = []
+  /** The doors that the process holds, and another one too. */
+  #shared: readonly (Door & { readonly holder: string })[] = []
+  readonly #holders = new Holders()
   #leaving: readonly Leaving[] = []
   #resting: readonly Resting[] = []
   #drainMs = new Map<ServiceName, number>()
@@ -205,7 +209,7 @@ class ProxyRoom implements Proxy {
       const held = new Set(state.doors.map(doorKey))
       this.#blocked = wantedDoors(state.routes, this.#addresses)
         .filter(door => !held.has(doorKey(door)))
-        .map(door => ({ ...door, why: 'another process listens there' }))
+        .map(door => ({ ...door, reason: 'held' }))
       const table = { revision: state.revision, routes: state.routes }
       const { picture } = this.#draw(state.routes, state.layout)
       this.#files.found({ table, layout: state.layout, picture })
@@ -263,7 +267,14 @@ class ProxyRoom implements Proxy {
 
   health(): ProxyHealth {
     const { lag } = this.#files
-    const faults = lag === undefined ? this.#faults : [...this.#faults, { kind: 'disk', why: lag } as const]
+    const held = new Set(this.#held.map(doorKey))
+    const faults: readonly ProxyFault[] = [
+      ...this.#faults,
+      ...this.#shared
+        .filter(door => held.has(doorKey(door)))
+        .map(door => portFault({ ...door, reason: 'shared' }, this.#addresses)),
+      ...(lag === undefined ? [] : [{ kind: 'disk', why: lag } as const]),
+    ]
     if (this.#trouble !== undefined) return { kind: 'failing', ...this.#trouble, faults }
     if (this.#refusal !== undefined) return { kind: 'refusing', why: this.#refusal, faults }
     return { kind: 'ok', faults }
@@ -516,8 +527,7 @@ class ProxyRoom implements Proxy {
   /** Finds the doors that others hold; those that our process holds need no look. */
   async #findBlocked(table: RouteTable, held: ReadonlySet<string>): Promise<void> {
     const wanted = wantedDoors(table.routes, this.#addresses).filter(door => !held.has(doorKey(door)))
-    const looks = await Promise.all(wanted.map(async door => ({ ...door, why: await whyClosed(door) })))
-    this.#blocked = looks.flatMap(({ why, ...door }) => (why === undefined ? [] : [{ ...door, why }]))
+    this.#blocked = await closedDoors(wanted, this.#holders)
   }
 
   #draw(routes: RouteTable['routes'], layout: Layout) {
@@ -665,8 +675,8 @@ class ProxyRoom implements Proxy {
         continue
       }
       const now = this.#now()
-      // Who shares a port gets only some of the probes: a bad one is followed by the look that is sure.
-      const lookForOthers = bad > 0 || now - shareLook >= shareLookEveryMs
+      // Who shares a port gets only some of the probes: the look that is sure comes now and then, and while one does.
+      const lookForOthers = this.#shared.length > 0 || now - shareLook >= shareLookEveryMs
       if (lookForOthers) shareLook = now
       const why = await this.#exclusively(() =>
         this.#whyFailing(lookForOthers ? 'with-neighbours' : 'answers-only'),
@@ -675,7 +685,7 @@ class ProxyRoom implements Proxy {
       if (why === undefined) this.#recover()
       // Once may be a busy moment of the machine.
       else if (bad > 1) this.#fail(why)
-      if (this.#blocked.length > 0) await this.#retryBlocked()
+      await this.#retryClosed()
       await this.#exclusively(() => this.#catchUp())
       if (now - repair < repairEveryMs) continue
       const tookMs = await this.#exclusively(() => this.#repairDrift())
@@ -684,6 +694,7 @@ class ProxyRoom implements Proxy {
     }
   }
 
+  /** A port that another process shares is a fault of that port, and no trouble of the process. */
   async #whyFailing(extent: 'with-neighbours' | 'answers-only'): Promise<string | undefined> {
     const running = this.#running
     if (running === undefined || !(await this.#process.alive())) return undefined
@@ -691,19 +702,28 @@ class ProxyRoom implements Proxy {
       const { newest, replaced } = await this.#process.runtime.workers()
       if (newest === undefined) return 'no worker runs'
       const workers = [newest, ...replaced]
-      for (const door of probedDoors(running)) {
-        const answer = await askDoor(door)
-        if (answer === 'silent') return `port ${door.port} does not answer`
-        if (!workers.includes(answer)) return `port ${door.port} is answered by another process (${answer})`
+      const odd: { readonly port: number; readonly why: string }[] = []
+      for (const { port, address } of probedDoors(running)) {
+        const answer = await askDoor({ port, address })
+        if (answer === 'silent') odd.push({ port, why: `port ${port} does not answer` })
+        else if (!workers.includes(answer))
+          odd.push({ port, why: `port ${port} is answered by another process (${answer})` })
       }
-      if (extent === 'answers-only') return undefined
+      if (extent === 'answers-only' && odd.length === 0) return undefined
       const own = this.#process.pid === undefined ? workers : [...workers, this.#process.pid]
-      const [shared] = await sharedPorts(new Set(doorsOf(running).map(door => door.port)), own)
-      return shared === undefined ? undefined : `port ${shared.port} is shared with ${shared.by}`
+      const shared = await sharedDoors(doorsOf(running), own, this.#holders)
+      this.#share(shared)
+      return odd.find(({ port }) => !shared.some(door => door.port === port))?.why
     } catch (error) {
       if (error instanceof RuntimeSilent) return `the process does not answer: ${error.message}`
       throw error
     }
+  }
+
+  #share(shared: readonly (Door & { readonly holder: string })[]): void {
+    if (JSON.stringify(shared) === JSON.stringify(this.#shared)) return
+    this.#shared = shared
+    this.#changed()
   }
 
   /** A process that runs with something unknown is told what is wanted; a refused table is its caller's to try again. */
@@ -713,11 +733,22 @@ class ProxyRoom implements Proxy {
     if (await this.#process.alive()) await this.#settle(table)
   }
 
-  async #retryBlocked(): Promise<void> {
-    const looks = await Promise.all(this.#blocked.map(whyClosed))
-    if (looks.every(why => why !== undefined)) return
+  /**
+   * What is wanted and not held is looked at with each probe, so a port that is freed is served two seconds later, and one that
+   * changes hands is told anew. No more seldom with time: a look is one call to the kernel. A table that was refused is its
+   * caller's to try again.
+   */
+  async #retryClosed(): Promise<void> {
+    const table = this.#table
+    if (table === undefined || this.#refusal !== undefined) return
+    const held = new Set(this.#held.map(doorKey))
+    const wanted = wantedDoors(table.routes, this.#addresses).filter(door => !held.has(doorKey(door)))
+    if (wanted.length === 0) return
+    const closed = await closedDoors(wanted, this.#holders)
+    const isNews = JSON.stringify(closed) !== JSON.stringify(this.#blocked)
+    if (closed.length === wanted.length && !isNews) return
     await this.#exclusively(async () => {
-      if (this.#table !== undefined && !this.#stop.signal.aborted) await this.#settle(this.#table)
+      if (this.#table === table && !this.#stop.signal.aborted) await this.#settle(table)
     })
   }
 

@@ -80,7 +80,13 @@ describe('rendering', () => {
     const tcp = routeOf({ ...plain, service: 'a/tcp' }, { protocol: 'tcp', hostnames: [], expose: 'private' })
     const { picture, faults } = pictureOf(tcp, routeOf(plain))
     expect(faults).toEqual([
-      { kind: 'listener', service: 'shop/web', listen: 80, why: 'port 80 is tcp of a/tcp already' },
+      {
+        kind: 'listener',
+        service: 'shop/web',
+        listen: 80,
+        reason: 'protocol',
+        why: 'port 80 is tcp of a/tcp already',
+      },
     ])
     expect(picture.tcpFronts.map(front => front.service)).toEqual(['a_2ftcp'])
     expect(picture.httpDoors).toEqual([])

@@ -22,7 +22,15 @@ export type Evidence = z.infer<typeof evidence>
 
 export const rejection = z.object({
   generation: number,
-  because: z.enum(['image-not-found', 'not-ready-by-deadline', 'aborted', 'undone', 'superseded']),
+  because: z.enum([
+    'image-not-found',
+    'not-ready-by-deadline',
+    /** Its instances were ready, and a live host could not serve a listener of the service. */
+    'not-served-by-deadline',
+    'aborted',
+    'undone',
+    'superseded',
+  ]),
   evidence: z.array(evidence).readonly(),
   at: z.number(),
 })

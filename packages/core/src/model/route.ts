@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { byId, type GenerationNumber, type InstanceId, type ServiceName } from './ids.ts'
 import type { ServiceSpec } from './spec.ts'
+import { unserved } from './unserved.ts'
 
 /** A listener that users call, and the named port of the instances that answers it. */
 export const listener = z.object({
@@ -64,11 +65,16 @@ export const route = z.object({
 export type Route = z.infer<typeof route>
 
 /**
- * What one host's proxy says of itself: everything up to `revision` of the routes is applied. An endpoint that left the
- * routes and still has open requests is listed in `draining` until they ended or their drain time is over.
+ * What one host's proxy says of itself: everything up to `revision` of the routes is applied, but for what `unserved` names. An
+ * endpoint that left the routes and still has open requests is listed in `draining` until they ended or their drain time is
+ * over.
  */
 export const routeAck = z.object({
   revision: z.string(),
   draining: z.array(z.custom<InstanceId>(v => typeof v === 'string')).readonly(),
+  /** Left out: all is served. */
+  unserved: z.array(unserved).readonly().optional(),
+  /** How many more there are, where they are too many to name. */
+  unnamed: z.int().min(1).optional(),
 })
 export type RouteAck = z.infer<typeof routeAck>

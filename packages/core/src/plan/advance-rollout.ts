@@ -1,5 +1,6 @@
 import type { GenerationNumber } from '../model/ids.ts'
 import type { Evidence, Rollout } from '../model/rollout.ts'
+import { listenersOf } from '../model/route.ts'
 import { isSameButForImage } from '../model/spec.ts'
 import { evidenceLimit } from '../rollout/evidence.ts'
 import {
@@ -12,11 +13,14 @@ import {
 } from '../rollout/rollout.ts'
 import type { ServiceDraft } from './draft.ts'
 import { type Memory, resolutionKey } from './memory.ts'
+import { unservedEvidence } from './proxies.ts'
 import { isReady, proxiesApply, reportOn } from './readiness.ts'
 
 /** At most so many phases at once: resolving may find the same image and settle in one go, for example. */
 const mostSteps = 4
 const retryResolveMs = 2000
+/** A port that is held on every host is told of for so many of them. */
+const unservedLimit = 8
 
 /** Takes the rollout as far as what is seen allows; the record as it will be. */
 export function advanceRollout(service: ServiceDraft): Rollout {
@@ -70,6 +74,7 @@ function seenOf(service: ServiceDraft, rollout: Rollout): RolloutSeen {
         : draft.memory.resolutions.get(resolutionKey(view.name, rollout.uid, next)),
     isReady: generation => readyCount(service, generation) >= (spec?.replicas ?? 0),
     applied: proxiesApply(service, rollout.uid, trafficShares(now)),
+    unserved: unserved(service),
     ...phaseClock(service, rollout),
     evidence: generation => evidenceOf(service, generation),
     exists: generation => view.generations.get(generation)?.value.uid === rollout.uid,
@@ -80,6 +85,12 @@ function seenOf(service: ServiceDraft, rollout: Rollout): RolloutSeen {
     },
     wall: draft.policy.wall,
   }
+}
+
+/** What live hosts cannot serve of the listeners that the spec asks for. */
+function unserved({ view, draft }: ServiceDraft): readonly Evidence[] {
+  const listeners = listenersOf(view.spec?.value.spec.routes ?? [])
+  return unservedEvidence(draft.proxies, view.name, listeners).slice(0, unservedLimit)
 }
 
 /**
@@ -154,11 +165,15 @@ function wakeForDeadlines(
   const { phaseMs, stalledMs } = phaseClock(service, rollout)
   if (now.phase === 'resolving' || now.phase === 'warming')
     service.wakeIn(Math.max(policy.progressDeadlineMs - stalledMs, 1))
+  const isUnserved = unserved(service).length > 0
+  // A port that is freed on a host lets the traffic move: its proxy says so.
+  if (now.phase === 'warming' && isUnserved) service.draft.world.awaitingAcks.add(service.view.name)
   if (now.phase === 'settled' && now.warm !== undefined)
     service.wakeIn(Math.max(policy.keepWarmMs - phaseMs, 1))
   if (now.phase === 'draining') {
     service.draft.world.awaitingAcks.add(service.view.name)
-    service.wakeIn(Math.max(patienceMs - phaseMs, 1))
+    const limitMs = isUnserved && !now.undo ? policy.progressDeadlineMs : patienceMs
+    service.wakeIn(Math.max(limitMs - phaseMs, 1))
   }
 }
 

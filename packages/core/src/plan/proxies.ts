@@ -1,7 +1,10 @@
 /** What the live proxies have acknowledged, as one picture for all services of a plan. */
 import { attempt } from '../model/attempt.ts'
-import type { HostId, InstanceId } from '../model/ids.ts'
+import type { HostId, InstanceId, ServiceName } from '../model/ids.ts'
 import { compareRevisions, type Revision } from '../model/revision.ts'
+import type { Evidence } from '../model/rollout.ts'
+import type { Listener } from '../model/route.ts'
+import { type UnservedList, unservedOf, unservedWords } from '../model/unserved.ts'
 import type { HostState, World } from '../model/world.ts'
 
 export interface Proxies {
@@ -11,6 +14,10 @@ export interface Proxies {
   readonly silent: boolean
   /** Instances with open requests somewhere. */
   readonly busy: ReadonlySet<InstanceId>
+  /** What the live hosts said that they cannot serve. */
+  readonly short: readonly { readonly host: HostId; readonly list: UnservedList }[]
+  /** The live hosts whose proxy fails and acknowledges nothing, with what it says. */
+  readonly failing: readonly { readonly host: HostId; readonly why: string }[]
   /** Hosts whose acknowledgement makes its reader throw. Like one that is cut off, such a host holds up nobody. */
   readonly broken: readonly { readonly host: HostId; readonly error: unknown }[]
 }
@@ -19,28 +26,52 @@ export function lookAtProxies(world: World): Proxies {
   let oldest: Revision | undefined
   let silent = false
   const busy = new Set<InstanceId>()
+  const short: { readonly host: HostId; readonly list: UnservedList }[] = []
+  const failing: { readonly host: HostId; readonly why: string }[] = []
   const broken: { readonly host: HostId; readonly error: unknown }[] = []
   const look = (host: HostState): void => {
     if (host.health === 'lost') return
+    const isWaitedFor = host.health !== 'cut-off'
     if (host.ack === undefined) {
-      silent ||= host.health !== 'cut-off' && !host.isAckUnreadable && serves(host)
+      silent ||= isWaitedFor && !host.isAckUnreadable && serves(host)
+      if (isWaitedFor && host.record?.proxy.state === 'failing')
+        failing.push({ host: host.id, why: host.record.proxy.reason ?? 'it fails' })
       return
     }
-    const { draining, revision: applied } = host.ack.value
+    const { draining, revision: applied, unserved, unnamed } = host.ack.value
     const revision = applied as Revision
     if (oldest === undefined || compareRevisions(revision, oldest) < 0) oldest = revision
     for (const instance of draining) busy.add(instance)
+    if (isWaitedFor && unserved !== undefined && unserved.length > 0)
+      short.push({ host: host.id, list: { unserved, unnamed } })
   }
   for (const host of world.hosts.values()) {
     const looked = attempt(() => look(host))
     if ('error' in looked) broken.push({ host: host.id, error: looked.error })
   }
-  return { oldest, silent, busy, broken }
+  return { oldest, silent, busy, short, failing, broken }
 }
 
 /** Whether every live proxy applies the routes up to a revision. */
 export const haveApplied = ({ oldest, silent }: Proxies, revision: Revision): boolean =>
   !silent && (oldest === undefined || compareRevisions(oldest, revision) >= 0)
+
+/**
+ * What keeps a service from being served everywhere: each live host that said it cannot serve one of these listeners, and why.
+ * A host whose proxy fails is not waited for where others answer; where none does, nobody serves anything.
+ */
+export function unservedEvidence(
+  { oldest, short, failing }: Proxies,
+  service: ServiceName,
+  listeners: readonly Listener[],
+): readonly Evidence[] {
+  if (listeners.length === 0) return []
+  if (oldest === undefined)
+    return failing.map(({ host, why }) => ({ host, what: `no route is served: the proxy fails: ${why}` }))
+  return short.flatMap(({ host, list }) =>
+    unservedOf(list, service, listeners).map(one => ({ host, what: unservedWords(one) })),
+  )
+}
 
 /**
  * Whether a host without acknowledgement may still send requests: its lease was lost but nobody calls it lost, and its proxy was

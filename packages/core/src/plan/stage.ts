@@ -12,6 +12,7 @@ import { listenersOf } from '../model/route.ts'
 import type { GenerationRecord, Intent, SpecRecord } from '../model/service.ts'
 import { generationRecord, specRecord } from '../model/service.ts'
 import { type ServiceSpecText, serviceSpec, templateText } from '../model/spec.ts'
+import type { Unserved } from '../model/unserved.ts'
 import { type Seen, World } from '../model/world.ts'
 import type { Resolution } from '../rollout/rollout.ts'
 import { type Action, type Question, recordsOf } from './draft.ts'
@@ -65,6 +66,8 @@ export class Stage {
   })
   /** Whether the proxy of a host acknowledges what it gets. */
   acknowledges: (host: HostId) => boolean = () => true
+  /** What the proxy of a host cannot serve of what it acknowledges. */
+  cannotServe: (host: HostId) => readonly Unserved[] = () => []
   /** Sees each plan before it is done. */
   planned: (plan: Plan) => void = () => {}
   /** Services that the planner is told it cannot read. */
@@ -144,6 +147,11 @@ export class Stage {
   loseAcknowledgements(): void {
     for (const host of this.world.hosts.keys())
       this.world.apply({ kind: 'route-ack', host, seen: undefined }, this.now)
+  }
+
+  /** Every proxy acknowledges once more: what it serves has changed. */
+  acknowledgeAgain(): void {
+    for (const host of this.world.hosts.keys()) this.#acknowledge(host)
   }
 
   comeBack(host: string): void {
@@ -290,7 +298,9 @@ export class Stage {
 
   #acknowledge(host: HostId): void {
     if (this.world.hosts.get(host)?.presence === undefined || !this.acknowledges(host)) return
-    const seen = this.#seen({ revision: String(this.#revision), draining: [] })
+    const unserved = this.cannotServe(host)
+    const list = unserved.length === 0 ? {} : { unserved }
+    const seen = this.#seen({ revision: String(this.#revision), draining: [], ...list })
     this.world.apply({ kind: 'route-ack', host, seen }, this.now)
   }
 

@@ -21,6 +21,7 @@ const seen = (changes: Partial<RolloutSeen> = {}): RolloutSeen => ({
   resolution: undefined,
   isReady: () => false,
   applied: false,
+  unserved: [],
   phaseMs: 0,
   stalledMs: 0,
   evidence: () => [{ what: 'exit 1' }],
@@ -45,6 +46,8 @@ const intent = (kind: 'undo' | 'abort', to?: number): Intent => ({
   at: 0,
   ...(to === undefined ? {} : { to: g(to) }),
 })
+
+const held = [{ host: 'h1', what: 'port 7071 is held by process 812 (sshd)' }]
 
 const resolving: Phase = { phase: 'resolving', stable: g(1), next: g(2) }
 const warming: Phase = { phase: 'warming', stable: g(1), next: g(2) }
@@ -128,6 +131,66 @@ describe('the next phase', () => {
       { phase: 'warming', stable: g(2), next: g(3) },
     ],
     ['a live proxy that takes no route holds up no rollout for ever', draining, { phaseMs: 60_000 }, settled],
+    [
+      'no traffic moves while a live host cannot serve a listener',
+      warming,
+      { isReady: () => true, unserved: held },
+      'stays',
+    ],
+    [
+      'warming → reverted at the deadline where all are ready and a listener is not served',
+      warming,
+      { isReady: () => true, unserved: held, stalledMs: 60_000 },
+      { phase: 'reverted', stable: g(1), rejected: g(2) },
+    ],
+    [
+      'nor does it settle while that is so, though every proxy applied the routes',
+      draining,
+      { applied: true, unserved: held, phaseMs: 59_999 },
+      'stays',
+    ],
+    [
+      'and at the deadline traffic moves back',
+      draining,
+      { applied: true, unserved: held, phaseMs: 60_000, isReady: n => n === 1 },
+      { phase: 'draining', live: g(1), old: g(2), undo: true },
+    ],
+    [
+      'to one that lost instances only when it has them again',
+      draining,
+      { applied: true, unserved: held, phaseMs: 60_000 },
+      undoing,
+    ],
+    [
+      'a first generation that was switched to is given up',
+      { phase: 'draining', live: g(2), undo: false },
+      { applied: true, unserved: held, phaseMs: 60_000, isReady: () => true },
+      { phase: 'reverted', rejected: g(2) },
+    ],
+    [
+      'an undo is not held up by a listener that is not served',
+      settled,
+      { unserved: held, intent: intent('undo'), isReady: n => n === 1 },
+      { phase: 'draining', live: g(1), old: g(2), undo: true },
+    ],
+    [
+      'nor while traffic waits to settle for that very reason',
+      draining,
+      { unserved: held, intent: intent('undo'), isReady: n => n === 1 },
+      { phase: 'draining', live: g(1), old: g(2), undo: true },
+    ],
+    [
+      'nor does it wait to settle',
+      { phase: 'draining', live: g(1), old: g(2), undo: true },
+      { applied: true, unserved: held },
+      { phase: 'settled', live: g(1), warm: g(2) },
+    ],
+    [
+      'nor does one that starts instances first wait to switch',
+      undoing,
+      { isReady: () => true, unserved: held },
+      { phase: 'draining', live: g(1), old: g(2), undo: true },
+    ],
     [
       'an undo pressed after a PUT means that PUT: it is taken up first',
       settled,

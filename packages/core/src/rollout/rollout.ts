@@ -2,6 +2,9 @@
  * A rollout, phase by phase: the image becomes a digest (resolving), the next generation starts beside the stable one
  * (warming), traffic moves by one write (draining while the proxies apply it), the old generation stays warm for an undo
  * (settled), or the next one is given up (reverted). The record is all there is: a new leader reads it and goes on.
+ *
+ * It goes no further while a live host says that it cannot serve a listener of the service, and is given up by its deadline. A
+ * way back is never held up by that: what was not served before may stay so.
  */
 import type { GenerationNumber } from '../model/ids.ts'
 import type { Evidence, Phase, Rejection, Rollout } from '../model/rollout.ts'
@@ -30,6 +33,8 @@ export interface RolloutSeen {
   readonly isReady: (generation: GenerationNumber) => boolean
   /** Every live proxy applies what this phase wants. */
   readonly applied: boolean
+  /** What live hosts say they cannot serve of the service's listeners. */
+  readonly unserved: readonly Evidence[]
   /** Since this leader first saw the phase; a new leader begins afresh. */
   readonly phaseMs: number
   /** Since the phase last got further. */
@@ -69,9 +74,7 @@ export function advance(rollout: Rollout, seen: RolloutSeen, policy: RolloutPoli
     case 'warming':
       return warming(rollout, rollout.now, seen, policy)
     case 'draining':
-      return seen.applied || seen.phaseMs >= patienceMs
-        ? settle(rollout, rollout.now, seen, policy)
-        : same(rollout)
+      return draining(rollout, rollout.now, seen, policy)
     case 'settled':
       return rollout.now.warm !== undefined && seen.phaseMs >= policy.keepWarmMs
         ? enter(
@@ -417,8 +420,9 @@ function resolving(
 }
 
 function warming(rollout: Rollout, now: PhaseOf<'warming'>, seen: RolloutSeen, policy: RolloutPolicy): Step {
-  if (seen.isReady(now.next)) {
-    const isUndo = now.undo === true
+  const isUndo = now.undo === true
+  const isReady = seen.isReady(now.next)
+  if (isReady && (isUndo || seen.unserved.length === 0)) {
     const phase: Phase =
       now.stable === undefined
         ? { phase: 'draining', live: now.next, undo: isUndo }
@@ -428,14 +432,44 @@ function warming(rollout: Rollout, now: PhaseOf<'warming'>, seen: RolloutSeen, p
     return enter(left, phase, seen, 'info', 'switched', `traffic moves to generation ${now.next}`)
   }
   if (seen.stalledMs < policy.progressDeadlineMs) return same(rollout)
-  return revert(
-    rollout,
-    now,
-    seen,
-    'not-ready-by-deadline',
-    seen.evidence(now.next),
-    `generation ${now.next} was not ready by its deadline`,
-  )
+  return isReady
+    ? revert(rollout, now, seen, 'not-served-by-deadline', seen.unserved, notServed(now.next, seen))
+    : revert(
+        rollout,
+        now,
+        seen,
+        'not-ready-by-deadline',
+        [...seen.evidence(now.next), ...seen.unserved],
+        `generation ${now.next} was not ready by its deadline`,
+      )
+}
+
+function draining(
+  rollout: Rollout,
+  now: PhaseOf<'draining'>,
+  seen: RolloutSeen,
+  policy: RolloutPolicy,
+): Step {
+  if (seen.unserved.length > 0 && !now.undo)
+    return seen.phaseMs >= policy.progressDeadlineMs ? moveBack(rollout, now, seen) : same(rollout)
+  return seen.applied || seen.phaseMs >= patienceMs ? settle(rollout, now, seen, policy) : same(rollout)
+}
+
+/** Its traffic was moved, and a live host did not serve it by the deadline: back to the one before, where there is one. */
+function moveBack(rollout: Rollout, { live, old }: PhaseOf<'draining'>, seen: RolloutSeen): Step {
+  const phase: Phase =
+    old === undefined
+      ? { phase: 'reverted', rejected: live }
+      : seen.isReady(old)
+        ? { phase: 'draining', live: old, old: live, undo: true }
+        : { phase: 'warming', stable: live, next: old, undo: true }
+  const rejected = reject(rollout, live, 'not-served-by-deadline', seen.unserved, seen)
+  return enter(rejected, phase, seen, 'error', 'reverted', notServed(live, seen))
+}
+
+function notServed(generation: GenerationNumber, { unserved: [first] }: RolloutSeen): string {
+  const where = first === undefined ? '' : `: ${first.host}: ${first.what}`
+  return `generation ${generation} was not served on every host by its deadline${where}`
 }
 
 function settle(rollout: Rollout, now: PhaseOf<'draining'>, seen: RolloutSeen, policy: RolloutPolicy): Step {

@@ -1,0 +1,129 @@
+/**
+ * What a host's proxy cannot serve of the routes, although it has applied all else of them. Its acknowledgement says so, port by
+ * port; a rollout waits for it, and every screen shows it (docs/adr/0019-an-acknowledgement-names-what-is-not-served.md).
+ */
+import { z } from 'zod'
+import type { ServiceName } from './ids.ts'
+
+export const unservedReasons = [
+  /** Another process listens there. */
+  'held',
+  /** The proxy listens, and so does another process, which gets a part of the connections. */
+  'shared',
+  /** The user of the proxy may not listen there. */
+  'not-permitted',
+  /** The host does not have the address. */
+  'no-address',
+  /** The system refuses to listen, for a reason of its own. */
+  'cannot-listen',
+  /** The port speaks another protocol, or belongs to a TCP route of another service. */
+  'protocol',
+  /** Another service has the same host name and path there. */
+  'claimed',
+  /** The proxy cannot hold such a path or host name. */
+  'unfit',
+  /** An instance that shall answer has no such port, or no address. */
+  'no-endpoint',
+  /** What a newer agent says. */
+  'other',
+] as const
+
+export const unserved = z.object({
+  listen: z.int().min(1).max(65535),
+  /** Left out: every service that listens there. */
+  service: z.custom<ServiceName>(v => typeof v === 'string').optional(),
+  /** The address of the host where it is not served; left out: nowhere on the host. */
+  address: z.string().optional(),
+  /** public: routes with `expose: private` are served all the same. Left out: none is. */
+  only: z.literal('public').optional(),
+  reason: z.enum(unservedReasons).catch('other'),
+  /** Who has the port instead, where that is known: `process 812 (sshd)`, `this host's Boxcar agent`. */
+  holder: z.string().optional(),
+  /** What else is known of it. */
+  detail: z.string().optional(),
+})
+export type Unserved = z.infer<typeof unserved>
+
+/** An acknowledgement names so many; a spec has at most 64 routes, so one service leaves room for the others. */
+export const mostUnserved = 256
+
+/** The part of an acknowledgement that says what is not served; both are left out where all is. */
+export interface UnservedList {
+  readonly unserved?: readonly Unserved[] | undefined
+  /** How many more there are than are named. */
+  readonly unnamed?: number | undefined
+}
+
+interface Listening {
+  readonly listen: number
+  readonly expose: 'public' | 'private'
+}
+
+/** What a list says of the listeners of a service. Where it does not name all, what it does not name may be any of them. */
+export function unservedOf(
+  { unserved: named = [], unnamed = 0 }: UnservedList,
+  service: ServiceName,
+  listeners: readonly Listening[],
+): readonly Unserved[] {
+  const found = named.filter(one => listeners.some(listener => concerns(one, service, listener)))
+  const [first] = listeners
+  if (found.length > 0 || unnamed === 0 || first === undefined) return found
+  return [{ listen: first.listen, reason: 'other', detail: `it cannot serve ${unnamed} more than it names` }]
+}
+
+/** Whether it is about this listener. */
+export const concerns = (one: Unserved, service: ServiceName, { listen, expose }: Listening): boolean =>
+  one.listen === listen &&
+  (one.service === undefined || one.service === service) &&
+  (one.only === undefined || one.only === expose)
+
+/** `port 7071 at 0.0.0.0 is held by process 812 (sshd)`. */
+export function unservedWords({ listen, address, reason, holder, detail }: Unserved): string {
+  const port = `port ${listen}${address === undefined ? '' : ` at ${address}`}`
+  const more = detail === undefined ? '' : `: ${detail}`
+  switch (reason) {
+    case 'held':
+      return `${port} is held by ${holder ?? 'another process'}`
+    case 'shared':
+      return `${port} is shared with ${holder ?? 'another process'}, which gets a part of the connections`
+    case 'not-permitted':
+      return `${port}: the user of the proxy may not listen there`
+    case 'no-address':
+      return `${port}: the host does not have the address`
+    case 'cannot-listen':
+    case 'protocol':
+    case 'claimed':
+    case 'unfit':
+    case 'no-endpoint':
+    case 'other':
+      return `${port} is not served${more}`
+  }
+}
+
+/** What a person can do about it. */
+export function unservedNext({ listen, reason, holder }: Unserved, host: string): string {
+  const otherPort = 'give the route another port'
+  switch (reason) {
+    case 'held':
+    case 'shared':
+      return holder === agentHolder
+        ? otherPort
+        : `free port ${listen} on ${host} ('ss -ltnp' there shows who has it), or ${otherPort}`
+    case 'not-permitted':
+      return `start the agent of ${host} as root, or give the route a port from 1024 up`
+    case 'no-address':
+      return `give ${host} the address, or start its agent with another --edge-address`
+    case 'protocol':
+    case 'claimed':
+      return `give one of the two routes another port, host name or path`
+    case 'unfit':
+      return 'give the route a shorter path or host name'
+    case 'no-endpoint':
+      return 'see the ports of the instance: boxcar describe instance NAME'
+    case 'cannot-listen':
+    case 'other':
+      return `see the log of the agent of ${host}`
+  }
+}
+
+export const agentHolder = "this host's Boxcar agent"
