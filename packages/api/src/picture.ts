@@ -13,6 +13,7 @@ import {
 import type { Placement } from '@boxcar/core/model/placement'
 import type { Report } from '@boxcar/core/model/report'
 import type { Rejection, Rollout } from '@boxcar/core/model/rollout'
+import { listenersOf } from '@boxcar/core/model/route'
 import type { GenerationRecord, SpecRecord } from '@boxcar/core/model/service'
 import { nearestFix } from '@boxcar/core/placement/explain'
 import type { Pending } from '@boxcar/core/placement/obstacle'
@@ -34,9 +35,10 @@ import {
   specs,
 } from '@boxcar/store/keys'
 import type { Mirror } from '@boxcar/store/mirror'
-import { compareRevisions, type Entry } from '@boxcar/store/store'
+import type { Entry } from '@boxcar/store/store'
 import { standing } from './decide/generation.ts'
 import { Grouped } from './grouped.ts'
+import { isLasting, Serving } from './serving.ts'
 import type {
   GenerationView,
   HostView,
@@ -45,12 +47,14 @@ import type {
   RolloutView,
   RouteView,
   ServiceView,
+  ServingView,
   WhyView,
 } from './views.ts'
-import { plural, rejectionWords, rolloutWords } from './words.ts'
+import { plural, rejectionWords, rolloutWords, unservedSummary } from './words.ts'
 
 /** Any host answers for any route: so many of them are named, not hosts times routes. */
 const maxAddresses = 16
+const maxUnserved = 16
 
 type PlacementEntry = Entry<HostInstance, Placement>
 type GenerationEntry = Entry<GenerationId, GenerationRecord>
@@ -65,11 +69,13 @@ export class Picture {
   readonly #placed: Grouped<HostInstance, Placement, ServiceName>
   readonly #placedOn: Grouped<HostInstance, Placement, HostId>
   readonly #kept: Grouped<GenerationId, GenerationRecord, ServiceName>
+  readonly #serving: Serving
 
   /** `whyNoOrders`: why every host refuses the orders of the store, in one sentence. */
   constructor(mirror: Mirror, cluster: string, whyNoOrders: () => string | undefined = () => undefined) {
     this.#whyNoOrders = whyNoOrders
     this.#mirror = mirror
+    this.#serving = new Serving(mirror)
     this.#cluster = cluster
     this.#placed = new Grouped(mirror, placements, id => placeOf(id.instance).service)
     this.#placedOn = new Grouped(mirror, placements, id => id.host)
@@ -107,6 +113,7 @@ export class Picture {
     const live = rollout.counts.find(c => c.generation === rollout.live)
     const ready = live?.ready ?? 0
     const pending = this.#pendingOf(name, value.uid)
+    const serving = this.#servingOf(name, spec)
     return {
       cluster: this.#cluster,
       ...namesOf(name),
@@ -117,11 +124,16 @@ export class Picture {
       image: value.spec.image,
       replicas: value.replicas,
       ready,
-      ...statusOf(rollout, value.replicas, ready, pending),
+      ...statusOf(rollout, value.replicas, ready, pending, lasting(serving)),
       rollout,
+      ...(serving === undefined ? {} : { serving }),
       by: value.by,
       at: value.at,
     }
+  }
+
+  #servingOf(name: ServiceName, { value }: Pick<WrittenSpec, 'value'>): ServingView | undefined {
+    return this.#serving.of(name, value.uid, listenersOf(value.spec.routes))
   }
 
   /** A deleted service whose instances are still being stopped. */
@@ -181,7 +193,7 @@ export class Picture {
     const counts = this.#countsOf(name, uid, record, replicas, asked)
     const moving = counts.find(c => c.role === 'next') ?? counts.find(c => c.role === 'live')
     const seen = { ready: moving?.ready ?? 0, wanted: moving?.wanted ?? replicas }
-    const words = rolloutWords(record, asked, seen)
+    const words = rolloutWords(record, asked, seen, lasting(this.#servingOf(name, spec)))
     if (record === undefined)
       return {
         service: name,
@@ -374,6 +386,7 @@ export class Picture {
       engine: record.engine,
       proxy: record.proxy,
       ...(ack === undefined ? {} : { routesApplied: ack.revision }),
+      unserved: [...this.#serving.onHost(id)],
       agentVersion: record.agentVersion,
       ports: record.ports,
     }
@@ -402,28 +415,28 @@ export class Picture {
   }
 
   routes(): readonly RouteView[] {
-    const addresses = [...this.#mirror.of(hosts).values()]
-      .filter(h => this.#isPresent(h.id) && h.value.proxy.state !== 'off')
-      .sort((a, b) => byId(a.id, b.id))
-      .map(h => h.value.address)
-    const shown = addresses.slice(0, maxAddresses)
-    const applied = [...this.#mirror.of(routeAcks).values()]
-      .flatMap(ack => living(ack)?.value.revision ?? [])
-      .sort(compareRevisions)
+    const edges = this.#serving.edges()
     return [...this.#mirror.of(routes).values()]
       .sort((a, b) => byId(a.id, b.id))
-      .flatMap(({ value, modified }) =>
-        value.listeners.map(
-          (listener): RouteView => ({
+      .flatMap(entry =>
+        entry.value.listeners.map((listener): RouteView => {
+          const { value, modified } = entry
+          const missing = this.#serving.missing(entry, [listener])
+          const short = new Set(missing.map(one => one.host))
+          const unanswered = new Set(missing.filter(isLasting).map(one => one.host))
+          return {
             service: value.service,
             ...listener,
             hostnames: [...listener.hostnames],
             revision: modified,
-            addresses: shown.map(address =>
-              listener.protocol === 'http'
-                ? `http://${address}:${listener.listen}${listener.path}`
-                : `${address}:${listener.listen}`,
-            ),
+            addresses: edges
+              .filter(({ id }) => !unanswered.has(id))
+              .slice(0, maxAddresses)
+              .map(({ address }) =>
+                listener.protocol === 'http'
+                  ? `http://${address}:${listener.listen}${listener.path}`
+                  : `${address}:${listener.listen}`,
+              ),
             backings: value.backings.map(backing => ({
               generation: backing.generation,
               percent: backing.share / 10,
@@ -432,12 +445,10 @@ export class Picture {
                 return { instance: e.instance, address: e.address, ...(port === undefined ? {} : { port }) }
               }),
             })),
-            applied: {
-              hosts: applied.length - countBefore(applied, modified),
-              of: addresses.length,
-            },
-          }),
-        ),
+            applied: { hosts: edges.length - short.size, of: edges.length },
+            unserved: missing.slice(0, maxUnserved),
+          }
+        }),
       )
   }
 
@@ -458,7 +469,8 @@ export class Picture {
     )
     const tried = waiting[0]?.hosts
     const record = this.#whyNoOrders()
-    const fix = tried?.length === 0 ? 'add a host' : nearestFix(tried ?? [])
+    const unserved = lasting(service.serving)
+    const fix = (tried?.length === 0 ? 'add a host' : nearestFix(tried ?? [])) ?? unserved[0]?.next
     return {
       about: name,
       summary: [summaryOf(service, pending, unready), service.status === 'ready' ? undefined : record]
@@ -468,6 +480,7 @@ export class Picture {
       waiting,
       waitingCount: pending?.count ?? 0,
       unready,
+      unserved: [...unserved],
       ...(service.rollout.rejection === undefined ? {} : { rejection: service.rollout.rejection }),
       ...(fix === undefined ? {} : { fix }),
     }
@@ -520,17 +533,7 @@ export class Picture {
   }
 }
 
-/** How many of them, which are in order, are before a revision. */
-function countBefore(sorted: readonly string[], revision: string): number {
-  let [from, to] = [0, sorted.length]
-  while (from < to) {
-    const middle = (from + to) >> 1
-    const one = sorted[middle]
-    if (one !== undefined && compareRevisions(one, revision) < 0) from = middle + 1
-    else to = middle
-  }
-  return from
-}
+const lasting = (serving: ServingView | undefined) => serving?.unserved.filter(isLasting) ?? []
 
 const namesOf = (service: ServiceName) => {
   const { project, short } = serviceParts(service)
@@ -592,6 +595,7 @@ function statusOf(
   replicas: number,
   ready: number,
   pending: Pending | undefined,
+  unserved: ServingView['unserved'],
 ): Pick<ServiceView, 'status' | 'reason'> {
   const [obstacle] = pending?.obstacles ?? []
   if (obstacle !== undefined) return { status: 'waiting', reason: obstacleWords(obstacle) }
@@ -605,7 +609,14 @@ function statusOf(
         rollout.live === undefined ? 'nothing answers' : `generation ${rollout.live} answers`
       }`,
     }
-  if (ready < replicas) return { status: 'degraded', reason: `${ready} of ${replicas} instances are ready` }
+  const missed = unservedSummary(unserved)
+  if (ready < replicas || missed !== undefined)
+    return {
+      status: 'degraded',
+      reason: [`${ready} of ${replicas} instances are ready`, missed]
+        .filter(it => it !== undefined)
+        .join('; '),
+    }
   return {
     status: 'ready',
     reason: replicas === 0 ? 'scaled to 0' : `${ready} of ${replicas} instances are ready`,

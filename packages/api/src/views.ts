@@ -5,6 +5,7 @@
 import { instanceState } from '@boxcar/core/model/report'
 import { evidence } from '@boxcar/core/model/rollout'
 import { listener } from '@boxcar/core/model/route'
+import { unservedReasons } from '@boxcar/core/model/unserved'
 import { obstacle } from '@boxcar/core/placement/obstacle'
 import { z } from 'zod'
 
@@ -113,6 +114,35 @@ export const rolloutView = z
   .meta({ id: 'Rollout' })
 export type RolloutView = z.infer<typeof rolloutView>
 
+/** What one host does not serve of a service's routes, and why. */
+export const unservedView = z
+  .object({
+    host: z.string(),
+    /** The port; left out: all that the service listens to. */
+    listen: z.int().optional(),
+    /** Where it concerns one service alone. */
+    service: z.string().optional(),
+    /** The address of the host where it is not served; left out: nowhere on it. */
+    address: z.string().optional(),
+    /** `not-applied`: it is about to take the route up. */
+    reason: z.enum([...unservedReasons, 'proxy-failing', 'not-applied']),
+    /** Who has the port instead: `process 812 (sshd)`. */
+    holder: z.string().optional(),
+    detail: z.string().optional(),
+    /** All of that in one sentence. */
+    words: z.string(),
+    /** What to do about it. */
+    next: z.string(),
+  })
+  .meta({ id: 'Unserved' })
+export type UnservedView = z.infer<typeof unservedView>
+
+/** How many of the hosts that are there answer on all of a service's routes, and what the others miss, 16 at most. */
+export const servingView = z
+  .object({ hosts: z.int(), of: z.int(), unserved: z.array(unservedView) })
+  .meta({ id: 'Serving' })
+export type ServingView = z.infer<typeof servingView>
+
 export const serviceStatus = z.enum(['ready', 'rolling-out', 'degraded', 'waiting', 'reverted', 'deleting'])
 export type ServiceStatus = z.infer<typeof serviceStatus>
 
@@ -140,6 +170,8 @@ export const serviceView = z
     /** Why, in one sentence. */
     reason: z.string(),
     rollout: rolloutView,
+    /** Left out where the service has no routes. */
+    serving: servingView.optional(),
     by: z.string(),
     at: wallTime,
   })
@@ -246,6 +278,8 @@ export const hostView = z
     }),
     /** The route revision that the host's proxy applies; none while the proxy fails or the host is away. */
     routesApplied: z.string().optional(),
+    /** What its proxy cannot serve of them, 16 at most. */
+    unserved: z.array(unservedView).optional(),
     agentVersion: z.string(),
     /** Host ports that may be handed out, both ends included. */
     ports: z.object({ from: z.int(), to: z.int() }),
@@ -278,8 +312,10 @@ export const routeView = z
         endpoints: z.array(z.object({ instance: z.string(), address: z.string(), port: z.int().optional() })),
       }),
     ),
-    /** How many of the hosts that are there apply this revision or a later one. */
+    /** How many of the hosts that are there apply this revision or a later one, and answer there. */
     applied: z.object({ hosts: z.int(), of: z.int() }),
+    /** What the others miss, 16 at most. */
+    unserved: z.array(unservedView).optional(),
   })
   .meta({ id: 'Route' })
 export type RouteView = z.infer<typeof routeView>
@@ -375,6 +411,8 @@ export const whyView = z
     waitingCount: z.int(),
     /** Instances that are not ready, with what was seen of them. */
     unready: z.array(instanceView),
+    /** What hosts do not serve of its routes. */
+    unserved: z.array(unservedView).optional(),
     /** Why the asked generation was given up. */
     rejection: rolloutView.shape.rejection,
     /** The smallest change that would help, where one is known. */

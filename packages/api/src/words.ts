@@ -1,6 +1,7 @@
 /** Sentences for people, from the records of the cluster. Everything shown in words is also there as data. */
 
 import type { Rejection, Rollout } from '@boxcar/core/model/rollout'
+import type { UnservedView } from './views.ts'
 
 export function rejectionWords(rejection: Pick<Rejection, 'generation' | 'because'>): string {
   const generation = `generation ${rejection.generation}`
@@ -20,8 +21,26 @@ export function rejectionWords(rejection: Pick<Rejection, 'generation' | 'becaus
   }
 }
 
-/** Where a rollout stands. `ready` and `wanted` are those of the generation that is being rolled out. */
+/**
+ * Where a rollout stands. `ready` and `wanted` are those of the generation that is being rolled out; `unserved` is what live hosts
+ * cannot serve of the service's routes.
+ */
 export function rolloutWords(
+  rollout: Rollout | undefined,
+  asked: number,
+  seen: { readonly ready: number; readonly wanted: number },
+  unserved: readonly UnservedView[] = [],
+): string {
+  const words = phaseWords(rollout, asked, seen)
+  const missed = unservedSummary(unserved)
+  if (rollout === undefined || missed === undefined) return words
+  const { now } = rollout
+  if (now.phase === 'reverted') return words
+  const waits = (now.phase === 'warming' || now.phase === 'draining') && now.undo !== true
+  return waits ? `${words}; it waits for ${missed}` : `${words}, but not everywhere: ${missed}`
+}
+
+function phaseWords(
   rollout: Rollout | undefined,
   asked: number,
   seen: { readonly ready: number; readonly wanted: number },
@@ -53,3 +72,12 @@ export function rolloutWords(
 }
 
 export const plural = (n: number, one: string): string => `${n} ${one}${n === 1 ? '' : 's'}`
+
+/** `h1: port 7071 at 0.0.0.0 is held by process 812 (sshd); 2 more hosts too`. */
+export function unservedSummary(unserved: readonly UnservedView[]): string | undefined {
+  const [first] = unserved
+  if (first === undefined) return undefined
+  const others = new Set(unserved.map(one => one.host)).size - 1
+  const more = others === 0 ? '' : `; ${plural(others, 'more host')} too`
+  return `${first.host}: ${first.words}${more}`
+}

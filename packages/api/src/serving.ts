@@ -1,0 +1,156 @@
+/** Which hosts answer on the routes of a service, and what the others say they cannot serve; from what proxies acknowledge. */
+import { byId, type HostId, type ServiceName } from '@boxcar/core/model/ids'
+import { isSameAddress, type Listener, type Route, type RouteAck } from '@boxcar/core/model/route'
+import { type Unserved, unservedNext, unservedOf, unservedWords } from '@boxcar/core/model/unserved'
+import { living } from '@boxcar/store/collection'
+import { hosts, presences, routeAcks, routes } from '@boxcar/store/keys'
+import type { Mirror } from '@boxcar/store/mirror'
+import { compareRevisions, type Entry } from '@boxcar/store/store'
+import type { ServingView, UnservedView } from './views.ts'
+
+/** A host that is there and has a proxy. */
+export interface Edge {
+  readonly id: HostId
+  readonly address: string
+  readonly ack: RouteAck | undefined
+  /** What its proxy says of itself while it fails. */
+  readonly failing: string | undefined
+}
+
+/** So many are shown of a service: a port that is held everywhere is told of for every host. */
+const maxShown = 16
+
+export class Serving {
+  readonly #mirror: Mirror
+  #seen: Look | undefined
+
+  constructor(mirror: Mirror) {
+    this.#mirror = mirror
+  }
+
+  /** In order of their ids. */
+  edges(): readonly Edge[] {
+    return this.#look().all
+  }
+
+  /** How far the hosts serve what a service asks for; nothing where it asks for no route. */
+  of(service: ServiceName, uid: string, asked: readonly Listener[]): ServingView | undefined {
+    if (asked.length === 0) return undefined
+    const { all } = this.#look()
+    const stored = this.#mirror.of(routes).get(service)
+    const stands = stored?.value.uid === uid && standsFor(stored.value, asked) ? stored : undefined
+    if (stands === undefined)
+      return { hosts: 0, of: all.length, unserved: [...this.#named(service, asked)].slice(0, maxShown) }
+    const missing = this.missing(stands, asked)
+    return {
+      hosts: all.length - new Set(missing.map(one => one.host)).size,
+      of: all.length,
+      unserved: missing.slice(0, maxShown),
+    }
+  }
+
+  /** What hosts miss of these listeners of a route: what they say, and those that have not taken the route up yet. */
+  missing(
+    { value, modified }: Entry<ServiceName, Route>,
+    listeners: readonly Listener[],
+  ): readonly UnservedView[] {
+    const { all, oldest } = this.#look()
+    const isBehind = (ack: RouteAck | undefined) =>
+      ack === undefined || compareRevisions(ack.revision, modified) < 0
+    const behind = isBehind(oldest) ? all.filter(({ ack }) => isBehind(ack)) : []
+    return [...this.#named(value.service, listeners), ...behind.map(behindView)]
+  }
+
+  /** What the proxy of one host said that it cannot serve. */
+  onHost(host: HostId): readonly UnservedView[] {
+    const ack = living(this.#mirror.get(routeAcks, host))?.value
+    return (ack?.unserved ?? []).slice(0, maxShown).map(one => unservedView(one, host))
+  }
+
+  #named(service: ServiceName, listeners: readonly Listener[]): readonly UnservedView[] {
+    return this.#look().odd.flatMap(({ id, ack }) =>
+      ack === undefined ? [] : unservedOf(ack, service, listeners).map(one => unservedView(one, id)),
+    )
+  }
+
+  /** Once for each revision: a list of all services asks for each. */
+  #look(): Look {
+    const { revision } = this.#mirror
+    if (this.#seen?.revision === revision) return this.#seen
+    const all = [...this.#mirror.of(hosts).values()]
+      .filter(
+        ({ id, value }) =>
+          living(this.#mirror.get(presences, id)) !== undefined && value.proxy.state !== 'off',
+      )
+      .sort((a, b) => byId(a.id, b.id))
+      .map(({ id, value }): Edge => {
+        const { state, reason } = value.proxy
+        return {
+          id,
+          address: value.address,
+          ack: living(this.#mirror.get(routeAcks, id))?.value,
+          failing: state === 'failing' ? (reason ?? 'it fails') : undefined,
+        }
+      })
+    const odd = all.filter(({ ack }) => (ack?.unserved?.length ?? 0) > 0)
+    const [first, ...rest] = all.map(({ ack }) => ack)
+    const oldest = rest.reduce((a, b) => (isOlder(a, b) ? a : b), first)
+    this.#seen = { revision, all, odd, oldest }
+    return this.#seen
+  }
+}
+
+interface Look {
+  readonly revision: string
+  readonly all: readonly Edge[]
+  /** Those that said that they cannot serve something. */
+  readonly odd: readonly Edge[]
+  /** The acknowledgement that is furthest behind; nothing where a host has none, or there is no host. */
+  readonly oldest: RouteAck | undefined
+}
+
+const isOlder = (a: RouteAck | undefined, b: RouteAck | undefined): boolean =>
+  a === undefined || (b !== undefined && compareRevisions(a.revision, b.revision) < 0)
+
+/** What lasts until somebody acts, unlike a host that is about to take a route up. */
+export const isLasting = ({ reason }: UnservedView): boolean => reason !== 'not-applied'
+
+/** The stored route has just these addresses. */
+function standsFor({ listeners }: Route, asked: readonly Listener[]): boolean {
+  const isAsked = (one: Listener) =>
+    asked.some(
+      other => isSameAddress(one, other) && one.protocol === other.protocol && one.expose === other.expose,
+    )
+  return listeners.length === asked.length && listeners.every(isAsked)
+}
+
+function unservedView(one: Unserved, host: HostId): UnservedView {
+  const { listen, service, address, reason, holder, detail } = one
+  return {
+    host,
+    listen,
+    ...(service === undefined ? {} : { service }),
+    ...(address === undefined ? {} : { address }),
+    reason,
+    ...(holder === undefined ? {} : { holder }),
+    ...(detail === undefined ? {} : { detail }),
+    words: unservedWords(one),
+    next: unservedNext(one, host),
+  }
+}
+
+const behindView = ({ id, failing }: Edge): UnservedView =>
+  failing === undefined
+    ? {
+        host: id,
+        reason: 'not-applied',
+        words: 'its proxy has not taken the newest route up yet',
+        next: `boxcar describe host ${id}`,
+      }
+    : {
+        host: id,
+        reason: 'proxy-failing',
+        detail: failing,
+        words: `its proxy fails: ${failing}`,
+        next: `see the log of the agent of ${id}, and boxcar doctor there`,
+      }
