@@ -22,6 +22,7 @@ import type { Log } from '@boxcar/store/log'
 import type { Mirror } from '@boxcar/store/mirror'
 import type { Scope, Store } from '@boxcar/store/store'
 import type { Agents } from './agents.ts'
+import type { ListenAddress } from './listen.ts'
 
 export interface ApiDeps {
   readonly store: Store
@@ -36,6 +37,10 @@ export interface ApiDeps {
   readonly cluster: ClusterRecord
   /** Left out: nobody is asked for one. */
   readonly token?: string
+  /** Where this server listens, where it does. */
+  readonly listen?: ListenAddress
+  /** Of the store, as this server was told: its ports are not for services. */
+  readonly storeEndpoints?: readonly string[]
   readonly log: Log
   /** Of the program. */
   readonly version: string

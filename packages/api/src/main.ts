@@ -43,7 +43,12 @@ export async function startApi(
   const token = tokenFile === undefined ? undefined : await tokenFrom(tokenFile)
   const stop = new AbortController()
   const signal = AbortSignal.any([deps.signal, stop.signal])
-  const app = await buildApp({ ...deps, signal, ...(token === undefined ? {} : { token }) })
+  const app = await buildApp({
+    ...deps,
+    signal,
+    listen: { host, port },
+    ...(token === undefined ? {} : { token }),
+  })
   app.server.maxConnections = maxConnections
   try {
     await app.listen({ host, port, listenTextResolver: () => '' })

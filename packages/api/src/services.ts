@@ -3,17 +3,19 @@ import { type ServiceName, serviceName } from '@boxcar/core/model/ids'
 import type { ServiceSpec } from '@boxcar/core/model/spec'
 import { templateText } from '@boxcar/core/model/spec'
 import { absent, put, remove, unchanged } from '@boxcar/store/collection'
-import { claims, generations, rollouts, specs } from '@boxcar/store/keys'
+import { claims, generations, hosts, leaders, rollouts, specs } from '@boxcar/store/keys'
 import { compareRevisions, type Guard, type Listing, type Revision, type Write } from '@boxcar/store/store'
 import { z } from 'zod'
 import { checkNamed, checkSpec, notAnObject } from './decide/check-spec.ts'
 import { type HeldClaim, sameId, tcpClaim } from './decide/claims.ts'
 import { differences } from './decide/difference.ts'
+import { asksForPorts, type HeldPort, heldPorts } from './decide/held-ports.ts'
 import { isObject, mergePatch } from './decide/merge-patch.ts'
 import { decideSave, type Save, type Seen } from './decide/save.ts'
 import type { ApiDeps } from './deps.ts'
 import type { Checked } from './faults.ts'
 import { Keeper } from './idempotency.ts'
+import { hostPort } from './listen.ts'
 import type { Picture, WrittenSpec } from './picture.ts'
 import type { Refusal } from './refusal.ts'
 import { type DeletedView, deletedView, type FaultView, type PlanView, type SavedView } from './views.ts'
@@ -222,7 +224,16 @@ export class Services {
     for (const { text, spec, at } of asked) {
       const name = serviceName(project, spec.name)
       const stored = await this.#deps.store.get(specs, name)
-      const { seen } = await this.#look(name, stored, spec)
+      const others = asked.slice(
+        0,
+        asked.findIndex(one => one.spec === spec),
+      )
+      const { seen } = await this.#look(
+        name,
+        stored,
+        spec,
+        others.map(other => ({ service: serviceName(project, other.spec.name), spec: other.spec })),
+      )
       const decision = decideSave(afterOthers(seen, earlier), {
         service: name,
         text,
@@ -241,11 +252,15 @@ export class Services {
     return { kind: 'planned', plan: { project, services } }
   }
 
-  /** Everything that a save is decided from, read from the store itself. */
+  /**
+   * Everything that a save is decided from, read from the store itself; but who holds ports, which the mirror tells. `earlier`:
+   * services that a plan saves before this one.
+   */
   async #look(
     name: ServiceName,
     spec: Seen['spec'],
     next: ServiceSpec,
+    earlier: readonly Planned[] = [],
   ): Promise<{ readonly seen: Seen; readonly claimsSince: Revision | undefined }> {
     const { store } = this.#deps
     const ports = new Set([...portsOf(next), ...(spec === undefined ? [] : portsOf(spec.value.spec))])
@@ -254,7 +269,29 @@ export class Services {
       store.list(generations, name),
       this.#claimsOn(ports),
     ])
-    return { seen: { spec, rollout, generations: kept.entries, claims: held }, claimsSince: since }
+    const asks = asksForPorts(spec?.value.spec, next)
+    const heldByOthers = asks ? this.#heldPorts(name, earlier) : []
+    return {
+      seen: { spec, rollout, generations: kept.entries, claims: held, heldPorts: heldByOthers },
+      claimsSince: since,
+    }
+  }
+
+  #heldPorts(name: ServiceName, earlier: readonly Planned[]): readonly HeldPort[] {
+    const { mirror, listen, storeEndpoints = [] } = this.#deps
+    const leader = mirror.get(leaders, 'self')?.value.address
+    const planned = new Set([name, ...earlier.map(one => one.service)])
+    return heldPorts({
+      hosts: [...mirror.of(hosts).values()].map(it => it.value),
+      servers: [leader, listen === undefined ? undefined : hostPort(listen)].filter(it => it !== undefined),
+      store: storeEndpoints,
+      services: [
+        ...earlier,
+        ...[...mirror.of(specs).values()]
+          .filter(({ id }) => !planned.has(id))
+          .map(({ id, value }) => ({ service: id, spec: value.spec })),
+      ],
+    })
   }
 
   async #claimsOn(
@@ -319,6 +356,11 @@ function afterOthers(seen: Seen, earlier: readonly Save[]): Seen {
     ...seen,
     claims: [...seen.claims.filter(held => !released.some(id => sameId(id, held.id))), ...claimed],
   }
+}
+
+interface Planned {
+  readonly service: ServiceName
+  readonly spec: ServiceSpec
 }
 
 type Prepared =

@@ -19,6 +19,7 @@ import type { Entry } from '@boxcar/store/store'
 import type { FaultView, SavedView, WarningView } from '../views.ts'
 import { type Claim, claimedByOthers, claimsOf, type HeldClaim, sameId } from './claims.ts'
 import { type GenerationAnswer, type Manner, nextGeneration, superfluous } from './generation.ts'
+import { type HeldPort, heldPortFaults } from './held-ports.ts'
 import { warningsOf } from './warnings.ts'
 
 export interface Seen {
@@ -27,6 +28,8 @@ export interface Seen {
   readonly generations: readonly Entry<GenerationId, GenerationRecord>[]
   /** On the ports that the old and the new spec listen on. */
   readonly claims: readonly HeldClaim[]
+  /** By others than this service; none where it asks for no port that it did not have. */
+  readonly heldPorts: readonly HeldPort[]
 }
 
 export interface Ask {
@@ -61,6 +64,7 @@ export interface Save {
 
 export type SaveDecision =
   | Save
+  | { readonly kind: 'invalid'; readonly faults: readonly FaultView[] }
   | { readonly kind: 'claimed'; readonly faults: readonly FaultView[] }
   | { readonly kind: 'not-yet'; readonly faults: readonly FaultView[] }
 
@@ -84,6 +88,8 @@ export function decideSave(seen: Seen, ask: Ask): SaveDecision {
     rollout,
   })
   if (answer.kind === 'refused') return { kind: 'not-yet', faults: [hostPortFault(ask.spec)] }
+  const held = heldPortFaults(before?.spec, ask.spec, seen.heldPorts)
+  if (held.length > 0) return { kind: 'invalid', faults: held }
   const wanted = claimsOf(ask.spec.routes)
   const taken = claimedByOthers(wanted, seen.claims, ask.service)
   if (taken.length > 0) return { kind: 'claimed', faults: taken }

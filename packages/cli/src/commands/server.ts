@@ -51,6 +51,7 @@ export const server: RunCommand = async ({ terminal, invocation }) => {
           clusterName: settings.cluster,
           cluster,
           version: programVersion(),
+          storeEndpoints: settings.etcd,
           signal,
         },
         listenOptions(flags),
