@@ -6,6 +6,8 @@ export const exitStatus = {
   usage: 2,
   /** Accepted, but some instances cannot be placed. */
   notPlaced: 3,
+  /** Accepted and ready, but some hosts do not serve a route: the same to scripts. */
+  notServed: 3,
   /** The rollout was reverted or aborted. */
   reverted: 4,
   /** The plan or the revision is stale, or an address is taken. */

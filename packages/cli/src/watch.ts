@@ -4,7 +4,7 @@ import type { RolloutView, ServiceView, WhyView } from '@boxcar/api/views'
 import { elapsed, type Instant } from '@boxcar/core/model/clock'
 import { awayReason } from './client.ts'
 import { exitStatus, Trouble, type TroubleText } from './exit.ts'
-import { obstacleLines, rejectionLines } from './render/evidence.ts'
+import { obstacleLines, rejectionLines, unservedLines } from './render/evidence.ts'
 import { type Live, live } from './render/live.ts'
 import { paint } from './render/paint.ts'
 import { changeLines, type Sight, tree } from './render/tree.ts'
@@ -27,6 +27,8 @@ export interface WatchOptions {
 const everyMs = 250
 /** An instance that no host can take may wait for another to stop; so long it is not called impossible. */
 const placementPatienceMs = 10_000
+/** A proxy may be about to take a route up, or a port about to be given back. */
+const servingPatienceMs = 10_000
 
 type Verdict =
   | { readonly kind: 'under-way' }
@@ -143,7 +145,7 @@ function showNotice(
   }
 }
 
-/** Since when each service has instances that no host can take, and nothing else moves. */
+/** Since when the same thing has been in the way of each service: instances that no host can take, hosts that do not serve it. */
 class Waiting {
   readonly #since = new Map<string, { readonly print: string; readonly at: Instant }>()
 
@@ -186,7 +188,8 @@ async function judge(
   if (rollout.outcome === 'rejected' && !isUndo) return { kind: 'failed', text: revertedText(service) }
   const isDone =
     (rollout.outcome === 'live' || isUndo) && rollout.phase === 'settled' && service.ready >= service.replicas
-  if (isDone) return { kind: 'reached' }
+  // A way back is not held up by a host that does not serve what it leads to.
+  if (isDone) return isUndo ? { kind: 'reached' } : served(service, waiting, now)
   const why = await unplaceable(api, goal, service)
   if (why === 'unknown') return { kind: 'under-way' }
   if (why === undefined) {
@@ -205,6 +208,28 @@ async function judge(
       what: `${service.service} is accepted, but ${why.waitingCount} of its instances cannot be placed`,
       why: obstacleLines(why).join('\n'),
       next: why.fix ?? `boxcar why ${service.service}`,
+    },
+  }
+}
+
+/** All that was asked for is ready; whether the hosts serve it. */
+function served({ service, serving }: ServiceView, waiting: Waiting, now: Instant): Verdict {
+  const key = `${service} served`
+  if (serving === undefined || serving.hosts >= serving.of) {
+    waiting.over(key)
+    return { kind: 'reached' }
+  }
+  const { unserved, hosts, of } = serving
+  // The leader writes the routes next: it is waited for as it is at the beginning of a rollout.
+  if (unserved.length === 0) return { kind: 'under-way' }
+  if (waiting.forMs(key, JSON.stringify(unserved), now) < servingPatienceMs) return { kind: 'under-way' }
+  return {
+    kind: 'failed',
+    text: {
+      status: exitStatus.notServed,
+      what: `${service} is accepted and ready, but ${hosts} of ${of} hosts serve its routes`,
+      why: unservedLines(unserved).join('\n'),
+      next: `boxcar why ${service}`,
     },
   }
 }

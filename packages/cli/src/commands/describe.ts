@@ -3,6 +3,7 @@ import { type Client, connect, serviceRef, subjectOf } from '../client.ts'
 import type { CommandContext, RunCommand } from '../command.ts'
 import { exitStatus, Trouble } from '../exit.ts'
 import { hostReason, instanceColumns, reasonOf, stateWords } from '../render/columns.ts'
+import { unservedLines } from '../render/evidence.ts'
 import { harmless, type Paint } from '../render/paint.ts'
 import { printObject } from '../render/print.ts'
 import { serviceLines } from '../render/service.ts'
@@ -137,6 +138,7 @@ function hostLines(it: HostView, paint: Paint): readonly string[] {
         'Routes',
         it.routesApplied === undefined ? 'none applied' : `applied up to revision ${it.routesApplied}`,
       ],
+      ['Not served', unservedLines(it.unserved).join('\n')],
       ['Agent', it.agentVersion],
       ['Host ports', `${it.ports.from} to ${it.ports.to}`],
     ],

@@ -3,7 +3,7 @@ import { connect, subjectOf } from '../client.ts'
 import type { RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
 import { reasonOf, stateWords } from '../render/columns.ts'
-import { obstacleLines, rejectionLines } from '../render/evidence.ts'
+import { obstacleLines, rejectionLines, unservedLines } from '../render/evidence.ts'
 import { harmless, type Paint } from '../render/paint.ts'
 import { printObject } from '../render/print.ts'
 import { exitWords } from '../render/words.ts'
@@ -36,6 +36,7 @@ function whyLines(it: WhyView, paint: Paint): readonly string[] {
     paint.strong(summary),
     ...section(obstacleLines(it).filter(line => line !== summary)),
     ...section(it.unready.flatMap(instance => unreadyLines(instance, paint))),
+    ...section(unservedLines(it.unserved)),
     ...section(it.rejection === undefined ? [] : rejectionLines(it.rejection)),
     ...section(it.fix === undefined ? [] : [`What would help: ${it.fix}`]),
   ]

@@ -8,6 +8,7 @@ import type {
   RouteView,
   ServiceView,
 } from '@boxcar/api/views'
+import { unservedLine } from './evidence.ts'
 import { harmless, type Paint } from './paint.ts'
 import type { Column } from './table.ts'
 import { cores, exitWords, memory, span } from './words.ts'
@@ -127,7 +128,10 @@ export function hostReason(it: HostView): string {
     said !== undefined && it.reason === said.why ? undefined : it.reason,
     said === undefined ? undefined : said.why === '' ? `by ${said.by}` : `${said.by}: ${said.why}`,
     it.engine.state === 'down' ? it.engine.reason : undefined,
-    it.proxy.state === 'failing' ? `proxy: ${it.proxy.reason ?? 'fails'}` : undefined,
+    it.proxy.state === 'failing' || it.proxy.reason !== undefined
+      ? `proxy: ${it.proxy.reason ?? 'fails'}`
+      : undefined,
+    ...(it.unserved ?? []).map(one => `proxy: ${one.words}`),
   ].filter(text => text !== undefined && text !== '')
   return [...new Set(reasons)].join('; ')
 }
@@ -164,6 +168,7 @@ export const routeColumns: readonly Column<RouteView>[] = [
         .join(', ') || '-',
   },
   { head: 'APPLIED', of: it => `${it.applied.hosts}/${it.applied.of}` },
+  { head: 'REASON', of: it => (it.unserved ?? []).map(unservedLine).join('; ') },
   { head: 'ADDRESSES', of: it => it.addresses.join(' '), only: 'wide' },
 ]
 

@@ -1,4 +1,4 @@
-import type { RolloutView, WhyView } from '@boxcar/api/views'
+import type { RolloutView, UnservedView, WhyView } from '@boxcar/api/views'
 import { harmless } from './paint.ts'
 
 export type RejectionView = NonNullable<RolloutView['rejection']>
@@ -41,3 +41,11 @@ export function obstacleLines(why: WhyView): readonly string[] {
   ])
   return [...ofService, ...ofInstances]
 }
+
+/** What hosts do not serve of the routes, and what to do: said once where it is the same for several. */
+export function unservedLines(unserved: readonly UnservedView[] = []): readonly string[] {
+  const nexts = [...new Set(unserved.map(it => it.next))]
+  return [...unserved.map(unservedLine), ...nexts.map(next => `  ${harmless(next)}`)]
+}
+
+export const unservedLine = (it: UnservedView): string => `${it.host}: ${harmless(it.words)}`

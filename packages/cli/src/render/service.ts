@@ -1,5 +1,6 @@
 import type { InstanceView, RouteView, ServiceView } from '@boxcar/api/views'
 import { instanceColumns, statusColor } from './columns.ts'
+import { unservedLines } from './evidence.ts'
 import { harmless, type Paint } from './paint.ts'
 import { rolloutLines } from './rollout.ts'
 import { fields, table } from './table.ts'
@@ -34,6 +35,7 @@ export function serviceLines(
               ['Revision', service.revision],
             ] as const)),
         ['Addresses', routes.flatMap(route => route.addresses).join('\n')],
+        ['Not served', unservedLines(service.serving?.unserved).join('\n')],
       ],
       paint,
     ),
