@@ -26,6 +26,7 @@ import { StartError } from './config.ts'
 import { MemoryDocker } from './engine/memory.ts'
 import type { Behaviour } from './engine/memory-image.ts'
 import { MemoryNetwork } from './probe/memory-network.ts'
+import type { ProxyFault } from './proxy/picture.ts'
 import type { ApplyOutcome, Proxy as EdgeProxy, ProxyHealth, RouteTable } from './proxy/proxy.ts'
 import { memoryFolder } from './state/files.ts'
 import { labels } from './state/labels.ts'
@@ -136,7 +137,8 @@ class Bench {
         engine: this.docker.engine({ cluster, host }),
         network: this.network,
         files,
-        openEdge: () => Promise.resolve({ proxy: this.proxy, version: '2.6.12' }),
+        openEdge: () =>
+          Promise.resolve({ proxy: this.proxy, version: '2.6.12', shortcoming: 'there is no docker0' }),
       },
     )
     const outcome = Promise.allSettled([starting])
@@ -234,11 +236,9 @@ class TestProxy implements EdgeProxy {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
-  become(kind: 'ok' | 'failing'): void {
+  become(kind: 'ok' | 'failing', faults: readonly ProxyFault[] = []): void {
     this.state =
-      kind === 'ok'
-        ? { kind, faults: [] }
-        : { kind, since: this.#clock.now(), why: 'it is told to', faults: [] }
+      kind === 'ok' ? { kind, faults } : { kind, since: this.#clock.now(), why: 'it is told to', faults: [] }
     for (const listener of this.#listeners) listener()
   }
   leave(): Promise<void> {
@@ -825,6 +825,37 @@ describe('an agent', () => {
     await bench.clock.advance(1000)
     expect((await bench.leader.get(routeAcks, host))?.value.revision).toBe(route?.modified)
     expect(bench.told).toEqual(expect.arrayContaining(['proxy-failing', 'proxy-up']))
+  })
+
+  test('names what its proxy cannot serve beside that, and writes it again when it changes', async () => {
+    await begin()
+    await bench.write(
+      put(routes, web, { service: web, uid, term: '1', listeners: [], backings: [], drainMs: 1000 }),
+    )
+    const revision = (await bench.leader.get(routes, web))?.modified
+    const acked = async () => {
+      await bench.clock.advance(1000)
+      return (await bench.leader.get(routeAcks, host))?.value
+    }
+    expect(await acked()).toEqual({ revision, draining: [] })
+    const held = { address: '0.0.0.0', reason: 'held', holder: 'process 812 (sshd)' } as const
+    bench.proxy.become('ok', [{ kind: 'port', port: 22, ...held }])
+    expect(await acked()).toEqual({ revision, draining: [], unserved: [{ listen: 22, ...held }] })
+    bench.proxy.become('ok')
+    expect(await acked()).toEqual({ revision, draining: [] })
+  })
+
+  test('says in its record what its proxy cannot do on this host, beside what it fails at', async () => {
+    await begin()
+    const proxy = async () => {
+      await bench.clock.advance(1000)
+      return (await bench.leader.get(hosts, host))?.value.proxy
+    }
+    const version = '2.6.12'
+    expect(await proxy()).toEqual({ version, state: 'up', reason: 'there is no docker0' })
+    bench.proxy.become('failing')
+    const reason = 'there is no docker0; it is told to'
+    expect(await proxy()).toEqual({ version, state: 'failing', reason })
   })
 
   test.each(['create', 'start'] as const)(

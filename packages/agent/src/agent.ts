@@ -46,6 +46,8 @@ export interface AgentDeps {
 export interface Edge {
   readonly proxy: EdgeProxy
   readonly version: string
+  /** What it cannot do on this host however long it runs, for the host's record. */
+  readonly shortcoming?: string
 }
 
 export interface RunningAgent {
@@ -399,12 +401,17 @@ class Agent {
       labels,
       ports,
       engine: { version: engineVersion, ...this.#containers.health },
-      proxy:
-        edge === undefined ? { version: '', state: 'off' } : { version: edge.version, ...this.#proxyState },
+      proxy: edge === undefined ? { version: '', state: 'off' } : this.#proxyRecord(edge),
       agentVersion: version,
       // Also where there is none: what was written before goes with it.
       ordersRefused: this.#refused?.store === 'behind' ? this.#refused.reason : undefined,
     }
     this.#registration.setRecord(record)
+  }
+
+  #proxyRecord({ version, shortcoming }: Edge): HostRecord['proxy'] {
+    const { state, reason } = this.#proxyState
+    const reasons = [shortcoming, reason].filter(text => text !== undefined)
+    return { version, state, ...(reasons.length === 0 ? {} : { reason: reasons.join('; ') }) }
   }
 }

@@ -91,15 +91,16 @@ async function openEdge(
   edge: Exclude<AgentSettings['edge'], 'off'>,
 ): Promise<Edge> {
   const version = await haproxyVersion(edge.haproxy)
+  const inside = edge.private === undefined ? privateAddresses(advertise) : { addresses: edge.private }
   try {
     const proxy = await openProxy({
       haproxy: edge.haproxy,
       dir: join(stateDir, 'proxy'),
-      bind: { public: edge.public, private: edge.private ?? privateAddresses(advertise) },
+      bind: { public: edge.public, private: inside.addresses },
       clock: systemClock,
       log: log.child({ part: 'proxy' }),
     })
-    return { proxy, version }
+    return { proxy, version, ...('shortcoming' in inside ? { shortcoming: inside.shortcoming } : {}) }
   } catch (error) {
     throw new StartError(`the proxy cannot be started: ${sentence(error)}`, 'boxcar doctor says more', {
       cause: error,
@@ -124,10 +125,16 @@ async function haproxyVersion(program: string): Promise<string> {
  * Loopback, and the gateway of Docker's bridge, which containers know as boxcar.internal. Logical hosts share one machine's
  * loopback and bridge, so each has only its own address.
  */
-function privateAddresses(advertise: string): readonly string[] {
-  if (advertise.startsWith('127.')) return [advertise]
+function privateAddresses(advertise: string): {
+  readonly addresses: readonly string[]
+  readonly shortcoming?: string
+} {
+  if (advertise.startsWith('127.')) return { addresses: [advertise] }
   const bridge = networkInterfaces()['docker0']?.find(address => address.family === 'IPv4')?.address
-  return bridge === undefined ? ['127.0.0.1'] : ['127.0.0.1', bridge]
+  if (bridge !== undefined) return { addresses: ['127.0.0.1', bridge] }
+  const shortcoming =
+    'there was no docker0 when the agent started: containers do not reach private routes at boxcar.internal'
+  return { addresses: ['127.0.0.1'], shortcoming }
 }
 
 const sentence = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -2,7 +2,7 @@
 import { type ServiceName, serviceName } from '@boxcar/core/model/ids'
 import type { ServiceSpec } from '@boxcar/core/model/spec'
 import { templateText } from '@boxcar/core/model/spec'
-import { absent, put, remove, unchanged } from '@boxcar/store/collection'
+import { absent, living, put, remove, unchanged } from '@boxcar/store/collection'
 import { claims, generations, hosts, leaders, rollouts, specs } from '@boxcar/store/keys'
 import { compareRevisions, type Guard, type Listing, type Revision, type Write } from '@boxcar/store/store'
 import { z } from 'zod'
@@ -279,7 +279,7 @@ export class Services {
 
   #heldPorts(name: ServiceName, earlier: readonly Planned[]): readonly HeldPort[] {
     const { mirror, listen, storeEndpoints = [] } = this.#deps
-    const leader = mirror.get(leaders, 'self')?.value.address
+    const leader = living(mirror.get(leaders, 'self'))?.value.address
     const planned = new Set([name, ...earlier.map(one => one.service)])
     return heldPorts({
       hosts: [...mirror.of(hosts).values()].map(it => it.value),

@@ -13,8 +13,9 @@ export interface Edge {
   readonly id: HostId
   readonly address: string
   readonly ack: RouteAck | undefined
-  /** What its proxy says of itself while it fails. */
-  readonly failing: string | undefined
+  /** Whether its proxy fails, and what it says of itself. */
+  readonly fails: boolean
+  readonly reason: string | undefined
 }
 
 /** So many are shown of a service: a port that is held everywhere is told of for every host. */
@@ -89,7 +90,8 @@ export class Serving {
           id,
           address: value.address,
           ack: living(this.#mirror.get(routeAcks, id))?.value,
-          failing: state === 'failing' ? (reason ?? 'it fails') : undefined,
+          fails: state === 'failing',
+          reason,
         }
       })
     const odd = all.filter(({ ack }) => (ack?.unserved?.length ?? 0) > 0)
@@ -139,18 +141,22 @@ function unservedView(one: Unserved, host: HostId): UnservedView {
   }
 }
 
-const behindView = ({ id, failing }: Edge): UnservedView =>
-  failing === undefined
+function behindView({ id, fails, reason }: Edge): UnservedView {
+  const detail = reason === undefined ? {} : { detail: reason }
+  const more = reason === undefined ? '' : `: ${reason}`
+  return fails
     ? {
         host: id,
-        reason: 'not-applied',
-        words: 'its proxy has not taken the newest route up yet',
-        next: `boxcar describe host ${id}`,
+        reason: 'proxy-failing',
+        ...detail,
+        words: `its proxy fails${more}`,
+        next: `see the log of the agent of ${id}, and boxcar doctor there`,
       }
     : {
         host: id,
-        reason: 'proxy-failing',
-        detail: failing,
-        words: `its proxy fails: ${failing}`,
-        next: `see the log of the agent of ${id}, and boxcar doctor there`,
+        reason: 'not-applied',
+        ...detail,
+        words: `its proxy has not taken the newest route up yet${more}`,
+        next: `boxcar describe host ${id}`,
       }
+}

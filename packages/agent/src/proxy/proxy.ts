@@ -215,6 +215,7 @@ class ProxyRoom implements Proxy {
       this.#files.found({ table, layout: state.layout, picture })
       if (adopted) this.#running = await this.#observed(picture)
       if (adopted && (await this.#isAheadOf(table))) {
+        // Nothing is amiss that could be shown: it serves what is newest, and the files follow with the next table.
         this.#options.log.warn({ pid: this.#process.pid }, 'proxy opened, with newer routes than on the disk')
       } else {
         this.#table = table
@@ -315,6 +316,7 @@ class ProxyRoom implements Proxy {
         }
         if (!(error instanceof RuntimeSilent)) throw error
         // It died, or said something that it should not have: look at it anew.
+        // Where it lasts, the outcome says so.
         this.#options.log.warn({ why: error.message }, 'proxy did not take its orders')
         this.#running = undefined
         outcome = { kind: 'down', why: error.message }
@@ -324,6 +326,7 @@ class ProxyRoom implements Proxy {
     if (outcome.kind === 'postponed') {
       this.#options.log.info({ outcome, revision: table.revision }, 'a reload waits')
     } else if (outcome.kind !== 'applied') {
+      // Shown by way of its health, below.
       this.#options.log.error({ outcome, revision: table.revision }, 'routes not applied')
     }
     switch (outcome.kind) {
@@ -349,6 +352,7 @@ class ProxyRoom implements Proxy {
     const good = this.#good?.table
     if (good === undefined || good === table || (await this.#process.alive())) return
     const outcome = await this.#settleOnce(good)
+    // What keeps the newer routes from being served is shown by the outcome of those.
     this.#options.log.warn({ outcome, revision: good.revision }, 'proxy started with the routes of before')
     if (outcome.kind === 'applied') this.#recover()
   }
@@ -359,6 +363,7 @@ class ProxyRoom implements Proxy {
     if (!(await this.#files.canStart())) return
     this.#running = undefined
     const started = await this.#process.start()
+    // The refusal that led here is shown: the host's record has it.
     this.#options.log.warn({ started }, 'proxy started with the files of before')
     if (started.kind !== 'started') return
     this.#recover()
@@ -377,6 +382,7 @@ class ProxyRoom implements Proxy {
 
   /** Ends a process that does not answer; it is started again as one that died is. */
   async #endHung(): Promise<void> {
+    // Its caller starts it again at once; where that fails, that is shown.
     this.#options.log.error({ pid: this.#process.pid }, 'the proxy process hangs and is killed')
     this.#running = undefined
     await this.#process.kill()
@@ -736,11 +742,11 @@ class ProxyRoom implements Proxy {
   /**
    * What is wanted and not held is looked at with each probe, so a port that is freed is served two seconds later, and one that
    * changes hands is told anew. No more seldom with time: a look is one call to the kernel. A table that was refused is its
-   * caller's to try again.
+   * caller's to try again; the one before goes on being served meanwhile.
    */
   async #retryClosed(): Promise<void> {
-    const table = this.#table
-    if (table === undefined || this.#refusal !== undefined) return
+    const table = this.#refusal === undefined ? this.#table : this.#good?.table
+    if (table === undefined) return
     const held = new Set(this.#held.map(doorKey))
     const wanted = wantedDoors(table.routes, this.#addresses).filter(door => !held.has(doorKey(door)))
     if (wanted.length === 0) return
@@ -748,7 +754,8 @@ class ProxyRoom implements Proxy {
     const isNews = JSON.stringify(closed) !== JSON.stringify(this.#blocked)
     if (closed.length === wanted.length && !isNews) return
     await this.#exclusively(async () => {
-      if (this.#table === table && !this.#stop.signal.aborted) await this.#settle(table)
+      const isCurrent = table === this.#table || table === this.#good?.table
+      if (isCurrent && !this.#stop.signal.aborted) await this.#settle(table)
     })
   }
 
@@ -763,6 +770,7 @@ class ProxyRoom implements Proxy {
       if (drift?.kind === 'commands' && drift.joins.length + drift.maps.length + drift.leaves.length === 0) {
         return this.#now() - began
       }
+      // It is told again here and now: there is nothing left to show.
       this.#options.log.warn({ drift }, 'the proxy said something else than it was told')
       this.#running = seen
       await this.#settle(table)

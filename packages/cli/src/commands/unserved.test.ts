@@ -68,7 +68,7 @@ async function serve(cannot: Readonly<Record<string, readonly Unserved[]>> = {})
   const revision = (await server.store.get(routes, web))?.modified ?? ''
   for (const host of ['h1', 'h2']) {
     const unserved = cannot[host] === undefined ? {} : { unserved: cannot[host] }
-    await server.write(put(routeAcks, host as HostId, { revision, draining: [], ...unserved }))
+    await server.write(put(routeAcks, host as HostId, { revision, draining: [], ...unserved }, server.lease))
   }
 }
 

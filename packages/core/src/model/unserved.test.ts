@@ -1,0 +1,79 @@
+import { describe, expect, test } from 'vitest'
+import type { ServiceName } from './ids.ts'
+import { routeAck } from './route.ts'
+import {
+  agentHolder,
+  type Unserved,
+  unservedNext,
+  unservedOf,
+  unservedReasons,
+  unservedWords,
+} from './unserved.ts'
+
+const web = 'shop/web' as ServiceName
+const at80 = { listen: 80, reason: 'held' as const }
+
+describe('what a list says of the listeners of a service', () => {
+  test.each<[string, Unserved, 'public' | 'private', boolean]>([
+    ['its port', at80, 'public', true],
+    ['another port', { ...at80, listen: 81 }, 'public', false],
+    ['its own listener', { ...at80, service: web }, 'private', true],
+    ['that of another service', { ...at80, service: 'shop/db' as ServiceName }, 'public', false],
+    ['public addresses alone, and it is public', { ...at80, only: 'public' }, 'public', true],
+    ['public addresses alone, and it is private', { ...at80, only: 'public' }, 'private', false],
+  ])('%s', (_, one, expose, concerned) => {
+    expect(unservedOf({ unserved: [one] }, web, [{ listen: 80, expose }])).toEqual(concerned ? [one] : [])
+  })
+
+  test('that does not name all may mean any', () => {
+    const other = { ...at80, listen: 81 }
+    const [one, ...rest] = unservedOf({ unserved: [other], unnamed: 3 }, web, [
+      { listen: 80, expose: 'public' },
+    ])
+    expect(one).toMatchObject({ listen: 80, reason: 'other' })
+    expect(rest).toEqual([])
+    expect(unservedOf({ unserved: [other], unnamed: 3 }, web, [])).toEqual([])
+  })
+
+  test('that is not there: all is served, as an older agent means it', () => {
+    expect(
+      unservedOf(routeAck.parse({ revision: '7', draining: [] }), web, [{ listen: 80, expose: 'public' }]),
+    ).toEqual([])
+  })
+})
+
+test('a reason of a newer agent is read as another one', () => {
+  const ack = routeAck.parse({
+    revision: '7',
+    draining: [],
+    unserved: [{ listen: 80, reason: 'solar-flare' }],
+  })
+  expect(ack.unserved).toEqual([{ listen: 80, reason: 'other' }])
+})
+
+test.each<[Unserved, string]>([
+  [{ ...at80, holder: 'process 812 (sshd)' }, 'port 80 is held by process 812 (sshd)'],
+  [at80, 'port 80 is held by another process'],
+  [
+    { ...at80, address: '::', reason: 'shared', holder: 'process 5 (haproxy)' },
+    'port 80 at :: is shared with process 5 (haproxy), which gets a part of the connections',
+  ],
+  [{ ...at80, reason: 'not-permitted' }, 'port 80: the user of the proxy may not listen there'],
+  [
+    { ...at80, reason: 'no-address', address: '10.0.0.9' },
+    'port 80 at 10.0.0.9: the host does not have the address',
+  ],
+  [{ ...at80, reason: 'protocol', detail: 'it is tcp of a/b' }, 'port 80 is not served: it is tcp of a/b'],
+])('%j in words', (one, words) => {
+  expect(unservedWords(one)).toBe(words)
+})
+
+test.each(unservedReasons)('%s has words and something to do', reason => {
+  const one = { listen: 80, reason }
+  expect(unservedWords(one)).toMatch(/^port 80/)
+  expect(unservedNext(one, 'h1')).not.toBe('')
+})
+
+test('nobody is told to end the agent of a host', () => {
+  expect(unservedNext({ ...at80, holder: agentHolder }, 'h1')).toBe('give the route another port')
+})
