@@ -36,8 +36,12 @@ export function rolloutWords(
   if (rollout === undefined || missed === undefined) return words
   const { now } = rollout
   if (now.phase === 'reverted') return words
-  const waits = (now.phase === 'warming' || now.phase === 'draining') && now.undo !== true
-  return waits ? `${words}; it waits for ${missed}` : `${words}, but not everywhere: ${missed}`
+  const { phase } = now
+  if (phase === 'settled' || ('undo' in now && now.undo === true))
+    return `${words}, but not everywhere: ${missed}`
+  // A proxy that fails is not waited for where others answer.
+  const waits = phase !== 'resolving' && unserved.some(one => one.reason !== 'proxy-failing')
+  return waits ? `${words}; it waits for ${missed}` : `${words}; ${missed}`
 }
 
 function phaseWords(

@@ -4,10 +4,8 @@ export const exitStatus = {
   done: 0,
   failure: 1,
   usage: 2,
-  /** Accepted, but some instances cannot be placed. */
+  /** Accepted, but some instances cannot be placed, or some hosts do not serve a route. */
   notPlaced: 3,
-  /** Accepted and ready, but some hosts do not serve a route: the same to scripts. */
-  notServed: 3,
   /** The rollout was reverted or aborted. */
   reverted: 4,
   /** The plan or the revision is stale, or an address is taken. */

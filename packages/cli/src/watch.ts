@@ -226,7 +226,7 @@ function served({ service, serving }: ServiceView, waiting: Waiting, now: Instan
   return {
     kind: 'failed',
     text: {
-      status: exitStatus.notServed,
+      status: exitStatus.notPlaced,
       what: `${service} is accepted and ready, but ${hosts} of ${of} hosts serve its routes`,
       why: unservedLines(unserved).join('\n'),
       next: `boxcar why ${service}`,

@@ -46,7 +46,7 @@ test('a reason of a newer agent is read as another one', () => {
   const ack = routeAck.parse({
     revision: '7',
     draining: [],
-    unserved: [{ listen: 80, reason: 'solar-flare' }],
+    unserved: [{ listen: 80, reason: 'some-newer-reason' }],
   })
   expect(ack.unserved).toEqual([{ listen: 80, reason: 'other' }])
 })

@@ -325,6 +325,17 @@ describe('the next phase', () => {
   })
 })
 
+test('a generation that was not served is kept with host, port and holder, also while it answers until another one can', () => {
+  const stuck = at(draining)
+  const late = seen({ unserved: held, phaseMs: 60_000 })
+  const back = advance(stuck, late, policy).rollout
+  const expected = [{ generation: 2, because: 'not-served-by-deadline', evidence: held, at: 1 }]
+  expect(back.rejections).toEqual(expected)
+  const moved = advance(back, { ...late, isReady: () => true }, policy).rollout
+  expect(moved.now).toEqual({ phase: 'draining', live: 1, old: 2, undo: true })
+  expect(moved.rejections).toEqual(expected)
+})
+
 test('a generation that did not make it is kept with its evidence', () => {
   const { rollout, story } = advance(at(warming), seen({ stalledMs: 60_000 }), policy)
   expect(rollout.rejections).toEqual([

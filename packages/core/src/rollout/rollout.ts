@@ -428,7 +428,9 @@ function warming(rollout: Rollout, now: PhaseOf<'warming'>, seen: RolloutSeen, p
         ? { phase: 'draining', live: now.next, undo: isUndo }
         : { phase: 'draining', live: now.next, old: now.stable, undo: isUndo }
     const left =
-      isUndo && now.stable !== undefined ? reject(rollout, now.stable, 'undone', [], seen) : rollout
+      isUndo && now.stable !== undefined && !isNotServed(rollout, now.stable)
+        ? reject(rollout, now.stable, 'undone', [], seen)
+        : rollout
     return enter(left, phase, seen, 'info', 'switched', `traffic moves to generation ${now.next}`)
   }
   if (seen.stalledMs < policy.progressDeadlineMs) return same(rollout)
@@ -465,6 +467,12 @@ function moveBack(rollout: Rollout, { live, old }: PhaseOf<'draining'>, seen: Ro
         : { phase: 'warming', stable: live, next: old, undo: true }
   const rejected = reject(rollout, live, 'not-served-by-deadline', seen.unserved, seen)
   return enter(rejected, phase, seen, 'error', 'reverted', notServed(live, seen))
+}
+
+/** Whether it was given up already for what keeps it from being served; that stays the reason. */
+const isNotServed = ({ rejections }: Rollout, generation: GenerationNumber): boolean => {
+  const last = rejections.at(-1)
+  return last?.generation === generation && last.because === 'not-served-by-deadline'
 }
 
 function notServed(generation: GenerationNumber, { unserved: [first] }: RolloutSeen): string {
