@@ -630,6 +630,26 @@ describe('a port', () => {
     await until(async () => proxy.health().faults.length === 0, 500)
   })
 
+  test('that is freed while a reload has to wait is taken once it may', async () => {
+    const { proxy, port } = await room()
+    const [a, db] = [await app('a'), await echo('db')]
+    const [tcpPort, taken] = [await freePort(), await freePort()]
+    const holder = await listenAt(taken)
+    const more: Route[] = [route('db/main', [tcp(tcpPort)], [[1, 1000, [db]]])]
+    const table = () => tableOf(route('shop/web', [http(port), http(taken)], [[1, 1000, [a]]]), ...more)
+    // Each reload leaves a worker with an open connection; after eleven the next may come four seconds later.
+    for (let n = 0; n < 12; n++) {
+      let outcome = await proxy.apply(table())
+      for (; outcome.kind === 'postponed'; outcome = await proxy.apply(table())) await sleep(outcome.inMs)
+      expect(outcome.kind).toBe('applied')
+      await (await talk(tcpPort)).say('1')
+      more.push(route(`more/s${n}`, [http(port, { hostnames: [`s${n}.example`] })], [[1, 1000, [a]]]))
+    }
+    await new Promise(resolve => holder?.close(resolve))
+    await until(async () => (await ask({ port: taken }).catch(() => undefined))?.by === 'a', 9_000)
+    await until(async () => proxy.health().faults.length === 0, 1_000)
+  })
+
   test('that a stale process shares is named with it, and is ours alone once that ends', async () => {
     const { proxy, port } = await room()
     const a = await app('a')

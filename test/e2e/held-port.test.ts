@@ -217,6 +217,28 @@ test('a port that is taken while a proxy is down is told, and served again once 
   await until(() => look(heldPort), everywhere, { timeoutMs: 10_000, what: 'served once it is free' })
 })
 
+test('an undo is done within a second though a host does not serve the route, and says so', async () => {
+  await lab.api.put(web, spec('2', webPort))
+  const next = await until(() => look(webPort), everywhere, { timeoutMs: 30_000, what: 'the next version' })
+  await hold(lab.host('h3'))
+  await lab.api.put(web, spec('2', heldPort))
+  await until(
+    () => look(heldPort),
+    it => it.serving?.unserved[0]?.reason === 'held',
+    { timeoutMs: 15_000, what: 'the holder on the screen' },
+  )
+  const asked = now()
+  await lab.api.undo(web)
+  const undone = await until(
+    () => lab.api.service(web),
+    it => it.rollout.phase === 'settled' && it.rollout.live !== next.rollout.live,
+    { everyMs: 20, what: 'the version before' },
+  )
+  figure(`undo beside a held port: ${(now() - asked).toFixed(0)} ms`)
+  expect(now() - asked).toBeLessThan(1000)
+  expect(undone.rollout.words).toMatch(/but not everywhere: h3: port 9090 at 0\.0\.0\.0 is held by process/)
+})
+
 test('what was acknowledged was served or named, in all of that', () => {
   const limits = { slackMs: 1000, noticeMs: 15_000 }
   const { violations, checked } = checkAcknowledgedIsServed(
