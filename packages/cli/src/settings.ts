@@ -9,6 +9,7 @@ import { nearest } from '@boxcar/api/faults'
 import { clusterName, projectName } from '@boxcar/core/model/ids'
 import { z } from 'zod'
 import { exitStatus, Trouble } from './exit.ts'
+import { textFields } from './text-fields.ts'
 import { parseYamlText } from './yaml-text.ts'
 
 const endpoint = z
@@ -161,7 +162,7 @@ function readSettingsFile(file: string): Readonly<Record<string, unknown>> {
       next: `chmod u+r ${file}, or remove it`,
     })
   }
-  const read = parseYamlText(text)
+  const read = parseYamlText(text, textFields(schema))
   const values = read.documents[0]?.value ?? {}
   if (read.faults.length === 0 && read.documents.length <= 1 && isObject(values)) return values
   const faults = read.faults.map(fault => `${file}:${fault.line}:${fault.column}: ${fault.message}`)

@@ -70,6 +70,105 @@ describe('one fault', () => {
   })
 })
 
+describe('files as people have them', () => {
+  const specOf = (text: string) => {
+    const [file] = checkSpecs([{ file: 'web.yaml', text }], [])
+    return file?.text
+  }
+
+  test('what anchors name stands below x- keys at the top, which are no part of the service', () => {
+    const text = [
+      'x-common: &common',
+      '  restart: { policy: always }',
+      '  labels: &labels { team: shop }',
+      'x-env: &env { LOG_LEVEL: info, PORT: 8080 }',
+      'name: web',
+      'image: nginx:1',
+      '<<: *common',
+      'env:',
+      '  <<: *env',
+      '  LOG_LEVEL: debug',
+      'labels: { <<: *labels, tier: front }',
+    ].join('\n')
+    expect(specOf(text)).toEqual({
+      name: 'web',
+      image: 'nginx:1',
+      restart: { policy: 'always' },
+      env: { LOG_LEVEL: 'debug', PORT: '8080' },
+      labels: { team: 'shop', tier: 'front' },
+    })
+  })
+
+  test('a fault of what was merged is shown where it was written', () => {
+    const text =
+      'x-common: &common\n  replicas: many\n  stop: { grace: 5 }\nname: web\nimage: nginx:1\n<<: *common\n'
+    expect(faultsOf(text)).toEqual([
+      'web.yaml:2:3: /replicas: must be a whole number from 0 to 10000',
+      'web.yaml:3:11: /stop/grace: must be a time with a unit, such as 500ms, 2s, 5m or 1h',
+    ])
+  })
+
+  test('below the top an x- key is unknown, or one of a map', () => {
+    expect(faultsOf('name: web\nimage: a:1\nstop: { x-why: because }\n')).toEqual([
+      expect.stringMatching(/^web\.yaml:3:9: \/stop\/x-why: unknown key 'x-why'/),
+    ])
+    expect(specOf('name: web\nimage: a:1\nlabels: { x-team: shop }\n')?.['labels']).toEqual({
+      'x-team': 'shop',
+    })
+  })
+
+  test('what is not in quotes stays what was written, wherever text is wanted', () => {
+    const text = [
+      'name: web',
+      'image: nginx:1',
+      'user: 0123',
+      'env: { VERSION: 1.10, CODE: 007, LIMIT: 1e3, MASK: 0x1F, DEBUG: True, ID: 12345678901234567890 }',
+      'labels: { version: 1.10, 2.0: on }',
+      'command: [sleep, 1e3]',
+      'entrypoint: [run, 007]',
+      'ports: [{ name: http, container: 80 }]',
+      'health: { readiness: { http: /, headers: { X-Version: 1.10 } } }',
+      'placement: { where: [gpu, true] }',
+    ].join('\n')
+    expect(specOf(text)).toMatchObject({
+      user: '0123',
+      env: {
+        VERSION: '1.10',
+        CODE: '007',
+        LIMIT: '1e3',
+        MASK: '0x1F',
+        DEBUG: 'True',
+        ID: '12345678901234567890',
+      },
+      labels: { version: '1.10', '2.0': 'on' },
+      command: ['sleep', '1e3'],
+      entrypoint: ['run', '007'],
+      ports: [{ container: 80 }],
+      health: { readiness: { headers: { 'X-Version': '1.10' } } },
+      placement: { where: ['gpu', 'true'] },
+    })
+  })
+
+  test('a number in the place of a size or a time is told what it lacks', () => {
+    const text = 'name: web\nimage: a:1\nresources: { limits: { memory: 512 } }\nrollout: { drain: 5 }\n'
+    expect(faultsOf(text)).toEqual([
+      "web.yaml:3:24: /resources/limits/memory: needs a unit: KiB, MiB or GiB; did you mean '512MiB'?",
+      'web.yaml:4:12: /rollout/drain: must be a time with a unit, such as 500ms, 2s, 5m or 1h',
+    ])
+  })
+
+  test.each(['', '~', 'null'])(
+    '%j where text is wanted is refused, and told how empty text is written',
+    it => {
+      const hint = '; an empty value and a bare null are none: write "" for empty text, "null" for the word'
+      expect(faultsOf(`name: web\nimage: a:1\nenv:\n  A: ${it}\nlabels:\n  b: ${it}\n`)).toEqual([
+        `web.yaml:4:3: /env/A: must be text, a number or a boolean${hint}`,
+        `web.yaml:6:3: /labels/b: must be text${hint}`,
+      ])
+    },
+  )
+})
+
 describe('--image', () => {
   const two = 'name: web\nimage: a:1\n---\nname: api\nimage: b:1\n'
 

@@ -1,10 +1,12 @@
 /** Service specs from files: read, checked, and every fault shown where it stands. */
 import { readFileSync } from 'node:fs'
 import { check } from '@boxcar/api/faults'
-import { type ServiceSpec, serviceSpec } from '@boxcar/core/model/spec'
+import type { FaultView } from '@boxcar/api/views'
+import { type ServiceSpec, serviceSpec, serviceSpecAsSent } from '@boxcar/core/model/spec'
 import { exitStatus, Trouble } from './exit.ts'
 import { harmless } from './render/paint.ts'
-import { parseYamlText, type TextDocument } from './yaml-text.ts'
+import { textFields } from './text-fields.ts'
+import { parseYamlText, stepsOf, type TextDocument } from './yaml-text.ts'
 
 export interface SpecFile {
   readonly file: string
@@ -53,7 +55,7 @@ export function checkSpecs(texts: readonly SpecText[], images: readonly string[]
   const faults: string[] = []
   const placed: { readonly file: string; readonly document: TextDocument }[] = []
   for (const { file, text } of texts) {
-    const read = parseYamlText(text)
+    const read = parseYamlText(text, takesText)
     faults.push(...read.faults.map(fault => `${file}:${fault.line}:${fault.column}: ${fault.message}`))
     if (read.faults.length === 0 && read.documents.length === 0)
       faults.push(`${file}:1:1: there is no service in it`)
@@ -69,10 +71,10 @@ export function checkSpecs(texts: readonly SpecText[], images: readonly string[]
       faults.push(at('/services', 'Compose files are not supported yet; write one document for each service'))
       continue
     }
-    const value = withImage(document.value, wanted)
+    const value = withImage(withoutExtensions(document.value), wanted)
     const checked = check(serviceSpec, value)
     if (checked.kind === 'wrong')
-      faults.push(...checked.faults.map(fault => at(fault.pointer, fault.message)))
+      faults.push(...checked.faults.map(fault => at(fault.pointer, `${fault.message}${hintOf(fault)}`)))
     else if (isObject(value)) {
       if (specs.some(it => it.spec.name === checked.value.name)) {
         faults.push(at('/name', `a service named '${checked.value.name}' is given twice`))
@@ -114,6 +116,21 @@ function withImage(value: unknown, wanted: ReadonlyMap<string, string>): unknown
   if (!isObject(value)) return value
   const image = wanted.get(String(value['name'])) ?? wanted.get(anyService)
   return image === undefined ? value : { ...value, image }
+}
+
+const takesText = textFields(serviceSpecAsSent)
+
+/** `KEY:` with nothing behind it is null in YAML, though empty text may be meant. */
+function hintOf({ pointer, got }: FaultView): string {
+  return got === 'null' && takesText(stepsOf(pointer))
+    ? '; an empty value and a bare null are none: write "" for empty text, "null" for the word'
+    : ''
+}
+
+/** Keys such as `x-common` at the top hold what anchors name, as in Compose files; they are no part of the service. */
+function withoutExtensions(value: unknown): unknown {
+  if (!isObject(value)) return value
+  return Object.fromEntries(Object.entries(value).filter(([key]) => !key.startsWith('x-')))
 }
 
 const isComposeFile = (value: unknown) =>

@@ -7,12 +7,16 @@ import {
   isAlias,
   isMap,
   isNode,
-  isPair,
   isScalar,
   isSeq,
   LineCounter,
+  type Pair,
   parseAllDocuments,
+  Scalar,
+  visit,
+  type YAMLMap,
 } from 'yaml'
+import type { TakesText } from './text-fields.ts'
 
 export interface Place {
   readonly line: number
@@ -37,8 +41,11 @@ export interface TextRead {
 
 export const textLimits = { bytes: 256 * 1024, depth: 32, aliases: 50 } as const
 
-/** Reads all documents of a text. Never throws: what cannot be read is a fault. */
-export function parseYamlText(text: string): TextRead {
+/**
+ * Reads all documents of a text. Never throws: what cannot be read is a fault. Where text is taken, an unquoted number or
+ * boolean is the text that was written: `1.10` stays `1.10`. Merge keys (`<<`) are followed.
+ */
+export function parseYamlText(text: string, takesText: TakesText = () => false): TextRead {
   const start = { line: 1, column: 1 }
   const bytes = Buffer.byteLength(text)
   if (bytes > textLimits.bytes) {
@@ -62,7 +69,7 @@ export function parseYamlText(text: string): TextRead {
     version: '1.2',
     uniqueKeys: true,
     customTags: null,
-    merge: false,
+    merge: true,
     prettyErrors: false,
     stringKeys: true,
   })
@@ -72,7 +79,10 @@ export function parseYamlText(text: string): TextRead {
     const found = [...document.errors, ...document.warnings]
     faults.push(...found.map(fault => ({ ...placeAt(lines, fault.pos[0]), message: inWords(fault) })))
     if (found.length > 0 || isEmpty(document)) continue
-    const value = contentOf(document)
+    const merges = wrongMerges(document)
+    faults.push(...merges.map(({ offset, message }) => ({ ...placeAt(lines, offset), message })))
+    if (merges.length > 0) continue
+    const value = contentOf(document, takesText)
     if (value.kind === 'value')
       documents.push({ value: value.value, place: pointer => placeOf(document, lines, pointer) })
     else faults.push({ ...start, message: value.why })
@@ -86,12 +96,14 @@ const isEmpty = (document: Document.Parsed) =>
 
 function contentOf(
   document: Document.Parsed,
+  takesText: TakesText,
 ): { kind: 'value'; value: unknown } | { kind: 'fault'; why: string } {
+  keepWritten(document)
   try {
     const value: unknown = document.toJS({ maxAliasCount: textLimits.aliases })
     return depthOf(value) > textLimits.depth
       ? { kind: 'fault', why: `nested deeper than ${textLimits.depth} levels` }
-      : { kind: 'value', value }
+      : { kind: 'value', value: settle(value, takesText, []) }
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     return {
@@ -101,6 +113,40 @@ function contentOf(
         : why,
     }
   }
+}
+
+/** A number or boolean of which it is not known yet whether text is wanted: that shows where an alias or a merge puts it. */
+class Written {
+  readonly #source: string
+  readonly #value: unknown
+
+  constructor(source: string, value: unknown) {
+    this.#source = source
+    this.#value = value
+  }
+
+  as(kind: 'text' | 'value'): unknown {
+    return kind === 'text' ? this.#source : this.#value
+  }
+}
+
+function keepWritten(document: Document.Parsed): void {
+  visit(document, {
+    Scalar(at, node) {
+      const { source, value } = node
+      if (at === 'key' || node.type !== Scalar.PLAIN || source === undefined) return
+      if (typeof value === 'number' || typeof value === 'boolean') node.value = new Written(source, value)
+    },
+  })
+}
+
+function settle(value: unknown, takesText: TakesText, path: readonly string[]): unknown {
+  if (value instanceof Written) return value.as(takesText(path) ? 'text' : 'value')
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map((part, i) => settle(part, takesText, [...path, String(i)]))
+  return Object.fromEntries(
+    Object.entries(value).map(([key, part]) => [key, settle(part, takesText, [...path, key])]),
+  )
 }
 
 function depthOf(value: unknown): number {
@@ -142,17 +188,21 @@ const placeAt = (lines: LineCounter, offset: number): Place => {
   return { line: Math.max(1, line), column: Math.max(1, col) }
 }
 
-function placeOf(document: Document.Parsed, lines: LineCounter, pointer: string): Place {
-  const parts = pointer
+/** The steps of a JSON pointer. */
+export const stepsOf = (pointer: string): readonly string[] =>
+  pointer
     .split('/')
     .slice(1)
     .map(part => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+
+function placeOf(document: Document.Parsed, lines: LineCounter, pointer: string): Place {
+  const parts = stepsOf(pointer)
   let node: unknown = document.contents
   let offset = offsetOf(node) ?? 0
   for (const [index, part] of parts.entries()) {
-    if (isAlias(node)) node = node.resolve(document)
+    node = resolved(document, node)
     if (isMap(node)) {
-      const pair = node.items.find(it => isPair(it) && keyText(it.key) === part)
+      const pair = pairOf(document, node, part)
       if (pair === undefined) break
       // The fault of a whole field is shown at its key: there the eye looks for it.
       const isLast = index === parts.length - 1
@@ -167,6 +217,50 @@ function placeOf(document: Document.Parsed, lines: LineCounter, pointer: string)
   }
   return placeAt(lines, offset)
 }
+
+/** The pair that gives a map a key: its own, else one of the maps that are merged into it. */
+function pairOf(document: Document.Parsed, map: YAMLMap, key: string): Pair | undefined {
+  const own = map.items.find(it => !isMerge(it) && keyText(it.key) === key)
+  if (own !== undefined) return own
+  for (const source of map.items.filter(isMerge).flatMap(it => mergedBy(document, it))) {
+    const merged = resolved(document, source)
+    const found = isMap(merged) ? pairOf(document, merged, key) : undefined
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** Merges of what is no map. */
+function wrongMerges(document: Document.Parsed): readonly { offset: number; message: string }[] {
+  const found: { offset: number; message: string }[] = []
+  visit(document, {
+    Pair(_, pair) {
+      if (!isMerge(pair)) return
+      for (const source of mergedBy(document, pair)) {
+        const merged = resolved(document, source)
+        if (isMap(merged)) continue
+        const message =
+          isAlias(source) && merged === undefined
+            ? `no anchor &${source.source} stands before this alias`
+            : '<< takes a map, an alias of one such as *common, or a list of these'
+        found.push({ offset: offsetOf(source) ?? offsetOf(pair.key) ?? 0, message })
+      }
+    },
+  })
+  return found
+}
+
+/** What a merge key names: one map, or each of a list. */
+function mergedBy(document: Document.Parsed, { value }: Pair): readonly unknown[] {
+  const source = resolved(document, value)
+  return isSeq(source) ? source.items : [value]
+}
+
+/** In quotes it is a key like any other. */
+const isMerge = ({ key }: Pair) => isScalar(key) && key.type === Scalar.PLAIN && key.value === '<<'
+
+const resolved = (document: Document.Parsed, node: unknown): unknown =>
+  isAlias(node) ? node.resolve(document) : node
 
 const keyText = (key: unknown): string | undefined => (isScalar(key) ? String(key.value) : undefined)
 const offsetOf = (node: unknown): number | undefined => (isNode(node) ? node.range?.[0] : undefined)

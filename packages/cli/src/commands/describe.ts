@@ -23,7 +23,7 @@ export const describe: RunCommand = async context => {
 async function service(context: CommandContext, { api, settings }: Client, name: string): Promise<void> {
   const ref = serviceRef(name, settings.project)
   const [view, instances, routes] = await Promise.all([api.service(ref), api.instances(ref), api.routes()])
-  const { stringify } = await import('yaml')
+  const { yamlOf } = await import('../yaml-output.ts')
   const own = routes.filter(route => route.service === view.service)
   await printObject(context, view, {
     name: view.service,
@@ -36,7 +36,7 @@ async function service(context: CommandContext, { api, settings }: Client, name:
       ),
       '',
       paint.faint('Spec'),
-      ...stringify(view.spec)
+      ...yamlOf(view.spec)
         .trimEnd()
         .split('\n')
         .map(line => `  ${harmless(line)}`),

@@ -59,8 +59,8 @@ export async function printObject(
 
 async function printData(context: CommandContext, data: unknown): Promise<void> {
   if (formatOf(context) === 'json') return printLines(context, [JSON.stringify(data, undefined, 2)])
-  const { stringify } = await import('yaml')
-  context.terminal.out.write(stringify(data))
+  const { yamlOf } = await import('../yaml-output.ts')
+  context.terminal.out.write(yamlOf(data))
 }
 
 export async function printLines({ terminal }: CommandContext, lines: readonly string[]): Promise<void> {
@@ -80,6 +80,6 @@ const linesAtOnce = 200
 export async function dataLine(format: Format, object: unknown, name: string): Promise<string | undefined> {
   if (format === 'table' || format === 'wide') return undefined
   if (format === 'name') return `${name}\n`
-  if (format === 'yaml') return (await import('yaml')).stringify([object])
+  if (format === 'yaml') return (await import('../yaml-output.ts')).yamlOf([object])
   return `${JSON.stringify(object)}\n`
 }
