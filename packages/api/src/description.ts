@@ -2,7 +2,7 @@
 import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger'
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { open } from './guard.ts'
+import { isOpen } from './guard.ts'
 import { bodyOrNothing } from './wrong-request.ts'
 
 type JsonSchemaContext = Parameters<NonNullable<z.core.ToJSONSchemaParams['override']>>[0]
@@ -32,7 +32,7 @@ export const transform: NonNullable<FastifyDynamicSwaggerOptions['transform']> =
     schema: {
       ...schema,
       ...(optional ? { body: { ...body, [optionalMark]: true } } : {}),
-      ...(open.has(url) ? { security: [] } : {}),
+      ...(isOpen(url) ? { security: [] } : {}),
     },
   }
 }

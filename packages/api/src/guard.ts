@@ -4,8 +4,10 @@ import { sameText } from '@boxcar/store/agent-token'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { refuse } from './problem.ts'
 
-/** Says nothing of the cluster, or what a probe must know without a secret. */
-export const open: ReadonlySet<string> = new Set(['/livez', '/readyz', '/version', '/openapi.json', '/docs'])
+/** Says nothing of the cluster, or what a probe must know without a secret. Below `/docs/` are the page's own files. */
+export const isOpen = (path: string): boolean => open.has(path) || path.startsWith('/docs/')
+
+const open: ReadonlySet<string> = new Set(['/livez', '/readyz', '/version', '/openapi.json', '/docs'])
 
 export function guardCaller(
   token: string | undefined,
@@ -15,7 +17,7 @@ export function guardCaller(
   if (hostHeaders(request) !== 1)
     return refuse(reply, 'unreadable-request', { detail: 'a request has exactly one Host header' })
   const path = request.url.split('?')[0] ?? ''
-  if (open.has(path)) return undefined
+  if (isOpen(path)) return undefined
   if (token === undefined) return guardBrowser(request, reply)
   const presented = /^Bearer +([\x21-\x7e]+)$/i.exec(request.headers.authorization ?? '')?.[1]
   if (presented !== undefined && sameText(presented, token)) return undefined

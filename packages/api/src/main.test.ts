@@ -331,13 +331,4 @@ describe('the description', () => {
     })
     expect(paths['/livez']?.['get']?.security).toEqual([])
   })
-
-  test('is also a page that needs nothing from elsewhere', async () => {
-    const { url } = await start()
-    const answer = await fetch(`${url}/docs`)
-    const text = await answer.text()
-    expect(answer.headers.get('content-type')).toContain('text/html')
-    expect(text).toContain('/v1/projects/{project}/services/{name}')
-    expect(text).not.toMatch(/<script|src=|https?:\/\/(?!json-schema)/)
-  })
 })
