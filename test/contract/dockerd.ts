@@ -9,6 +9,7 @@ import { copyFile, mkdir, mkdtemp, open, readFile, rm, symlink, writeFile } from
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { removeCgroup } from '@boxcar/cli/machine/cgroup'
 import { abandoned, namespaceOf, ownFolder, takeAway } from '../lab/own-folder.ts'
 
 const run = promisify(execFile)
@@ -47,6 +48,7 @@ export async function startDockerd(): Promise<Dockerd> {
   const processes = new Map<'engine' | 'registry', ChildProcess>()
 
   await mkdir(dataRoot)
+  await mkdir(join(dir, 'tmp'))
   await run('ip', ['netns', 'add', name])
   const inside = async (...args: readonly string[]) =>
     (await run('nsenter', [`--net=/run/netns/${name}`, '--', ...args], { maxBuffer: 64 << 20 })).stdout
@@ -60,6 +62,8 @@ export async function startDockerd(): Promise<Dockerd> {
     const log = await open(join(dir, `${what}.log`), 'a')
     const child = spawn('nsenter', [`--net=/run/netns/${name}`, '--', ...args], {
       stdio: ['ignore', log.fd, log.fd],
+      // An engine that stood still sends its containerd a SIGUSR1, which writes its stacks there.
+      env: { ...process.env, TMPDIR: join(dir, 'tmp') },
     })
     await once(child, 'spawn')
     await log.close()
@@ -110,6 +114,7 @@ export async function startDockerd(): Promise<Dockerd> {
       const script = `
         mkdir -p /run/docker && mount -t tmpfs tmpfs /run/docker && hostname ${name} &&
         exec setpriv --pdeathsig SIGTERM dockerd -H unix://${socket} --data-root ${dataRoot} --exec-root ${dir}/exec \
+          --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent /${name} \
           --pidfile ${dir}/docker.pid --bip 10.213.0.1/24 --log-level warn`
       await start('engine', ['unshare', '--mount', '--uts', '--', 'sh', '-c', script])
       await until('engine', () => docker('version'))
@@ -160,6 +165,7 @@ export async function startDockerd(): Promise<Dockerd> {
       if (ids.length > 0) await docker('kill', ...ids).catch(() => '')
       await stop('engine', 'SIGTERM')
       await stop('registry', 'SIGKILL')
+      await removeCgroup(name)
       await run('ip', ['netns', 'del', name]).catch(() => undefined)
       await rm(dir, { recursive: true, force: true })
     },

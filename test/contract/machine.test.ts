@@ -1,16 +1,22 @@
-import { existsSync } from 'node:fs'
-import { mkdtemp } from 'node:fs/promises'
+import { existsSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
+import { onRecord } from '@boxcar/cli/machine/claim'
 import { run, tryRun } from '@boxcar/cli/machine/command'
 import { buildHello } from '@boxcar/cli/machine/images'
 import { type Machine, startMachine } from '@boxcar/cli/machine/machine'
-import { residue } from '@boxcar/cli/machine/residue'
+import { startProcess } from '@boxcar/cli/machine/process'
+import { allPids, commandLineOf } from '@boxcar/cli/machine/procfs'
+import { LeftBehind, residue } from '@boxcar/cli/machine/residue'
+import { freeSubnets } from '@boxcar/cli/machine/subnet'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { pushApp } from '../lab/app-image.ts'
 import { isRoot } from '../lab/as-root.ts'
 import { until } from '../lab/until.ts'
+
+const freezer = '/sys/fs/cgroup/freezer'
 
 describe.skipIf(!isRoot)('a machine of two hosts', () => {
   let machine: Machine
@@ -124,7 +130,26 @@ describe.skipIf(!isRoot)('a machine of two hosts', () => {
     expect(await host.docker(['ps', '--all', '--format', '{{.Names}}'])).toContain('app')
   })
 
-  test('nothing is left after the stop', async () => {
+  test("an engine's own programs write their temporary files to its folder", async () => {
+    const host = machine.hosts[0]
+    const containerd = allPids().find(
+      pid => commandLineOf(pid)[0] === 'containerd' && commandLineOf(pid).join(' ').includes(`${dir}/h1/`),
+    )
+    if (host === undefined || containerd === undefined) throw new Error('no containerd')
+    const stacks = async (folder: string) =>
+      (await readdir(folder)).filter(name => name.startsWith(`containerd.`) && name.endsWith('.stacks.log'))
+    const before = await stacks(tmpdir())
+    // As an engine does before it kills one that does not answer in time.
+    process.kill(containerd, 'SIGUSR1')
+    await until(
+      () => stacks(join(dir, 'h1/tmp')),
+      files => files.length > 0,
+    )
+    expect(await stacks(tmpdir())).toEqual(before)
+  })
+
+  test('nothing is left after the stop, though a container is paused', async () => {
+    await machine.hosts[0]?.docker(['pause', 'app'])
     expect(await residue(machine.name)).not.toEqual([])
     await machine.stop()
     expect(await residue(machine.name)).toEqual([])
@@ -133,23 +158,145 @@ describe.skipIf(!isRoot)('a machine of two hosts', () => {
 })
 
 describe.skipIf(!isRoot)('a machine whose owner is killed', () => {
-  test('its processes die with it, and the next start takes the rest away', async () => {
+  test('its processes die with it, and the next start takes the rest away, a paused container too', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'boxcar-machine-'))
     const name = `k${process.pid.toString(36)}`.slice(0, 8)
     const owner = `
+      import { pushBusybox } from '@boxcar/cli/machine/images'
       import { startMachine } from '@boxcar/cli/machine/machine'
-      await startMachine({ hosts: 1, dir: process.argv[1], name: process.argv[2] })
+      const { hosts: [host], registry } = await startMachine({ hosts: 1, dir: process.argv[1], name: process.argv[2] })
+      const { pinned } = await pushBusybox(registry.address)
+      await host.docker(['run', '--detach', '--name', 'app', pinned, 'sleep', '60'])
+      await host.docker(['pause', 'app'])
       process.kill(process.pid, 'SIGKILL')`
     await tryRun([process.execPath, '--input-type=module', '--eval', owner, dir, name])
     const left = await until(
       () => residue(name),
-      lines => !lines.some(line => line.startsWith('process')),
+      // Those of the paused container wait for somebody who thaws them, and their host's first process for them.
+      lines => !lines.some(line => /^process \d+: (?:dockerd|etcd|docker-registry)/.test(line)),
     )
     expect(left).not.toEqual([])
     const next = await startMachine({ hosts: 1, dir: await mkdtemp(join(tmpdir(), 'boxcar-machine-')) })
     await next.stop()
     expect(await residue(name)).toEqual([])
     expect(existsSync(dir)).toBe(false)
+  })
+
+  /** With version 1 of control groups only: with version 2 a frozen process takes a SIGKILL. */
+  describe.skipIf(!existsSync(freezer))('what cannot be taken away', () => {
+    const group = join(freezer, `bxc-${process.pid}`)
+    const command = `echo THAWED > ${group}/freezer.state`
+    /** Freezes one process of a machine as a person does who has nothing to do with it, and thaws it at the end. */
+    const whileFrozen = async (pid: number | undefined, act: () => Promise<void>) => {
+      mkdirSync(group)
+      try {
+        writeFileSync(join(group, 'cgroup.procs'), String(pid))
+        writeFileSync(join(group, 'freezer.state'), 'FROZEN')
+        await act()
+      } finally {
+        writeFileSync(join(group, 'freezer.state'), 'THAWED')
+        // The killed process ends now; until then its group is busy.
+        await until(
+          () => {
+            rmdirSync(group)
+            return true
+          },
+          it => it,
+        )
+      }
+    }
+
+    test('is named by the stop, with what to do, and goes with the next stop', async () => {
+      const machine = await startMachine({
+        hosts: 1,
+        dir: await mkdtemp(join(tmpdir(), 'boxcar-machine-')),
+      })
+      try {
+        await whileFrozen(machine.etcd.pid, async () => {
+          const [left, killed] = await Promise.all([
+            machine.stop().catch((error: unknown) => error),
+            machine.etcd.kill().catch(String),
+          ])
+          expect(killed).toContain(
+            `etcd, process ${machine.etcd.pid}, does not end: frozen in control group ${group}`,
+          )
+          if (!(left instanceof LeftBehind)) throw new Error(`not refused as it should be: ${String(left)}`)
+          expect(left.commands).toEqual([command])
+          expect(left.message).toContain(`frozen in control group ${group}`)
+        })
+      } finally {
+        await machine.stop()
+      }
+      expect(await residue(machine.name)).toEqual([])
+    })
+
+    test('holds up no later start: that one names it, takes other names and goes on', async () => {
+      const start = async (lines: string[] = []) =>
+        startMachine({
+          hosts: 1,
+          dir: await mkdtemp(join(tmpdir(), 'boxcar-machine-')),
+          onProgress: line => lines.push(line),
+        })
+      const name = `s${process.pid.toString(36)}`.slice(0, 8)
+      const owner = await startProcess({
+        name: 'owner',
+        argv: [
+          ...[process.execPath, '--input-type=module', '--eval'],
+          `import { startMachine } from '@boxcar/cli/machine/machine'
+          const { etcd } = await startMachine({ hosts: 1, dir: process.argv[1], name: process.argv[2] })
+          console.log('etcd ' + etcd.pid)
+          setInterval(() => undefined, 1000)`,
+          ...[await mkdtemp(join(tmpdir(), 'boxcar-machine-')), name],
+        ],
+        cwd: resolve('.'),
+        logFile: join(await mkdtemp(join(tmpdir(), 'boxcar-owner-')), 'owner.log'),
+      })
+      try {
+        const said = await until(
+          () => /^etcd (\d+)$/m.exec(owner.lastLines())?.[1],
+          pid => pid !== undefined,
+          { timeoutMs: 30_000 },
+        )
+        await whileFrozen(Number(said), async () => {
+          await owner.kill()
+          const lines: string[] = []
+          const next = await start(lines)
+          try {
+            expect(next.name).not.toBe(name)
+            expect(lines).toContainEqual(
+              expect.stringMatching(new RegExp(`^machine ${name} stays for now: process ${said}: .*etcd`)),
+            )
+            expect(lines.join('\n')).toContain(`to take it away: ${command}`)
+          } finally {
+            await next.stop()
+          }
+        })
+      } finally {
+        await owner.kill()
+        await rm(dirname(owner.logFile), { recursive: true })
+      }
+      const lines: string[] = []
+      await (await start(lines)).stop()
+      expect(lines).toContain(`took away what machine ${name} had left behind`)
+      expect(await residue(name)).toEqual([])
+    })
+  })
+
+  test('files that a killed start left half written hold up nobody', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'boxcar-machine-'))
+    const [subnet] = (await freeSubnets()).filter(it => !onRecord().subnets.has(it))
+    const torn = `/run/boxcar-machines/net-${subnet}.json`
+    const lock = '/run/boxcar-machines/sweep.lock'
+    mkdirSync('/run/boxcar-machines', { recursive: true })
+    writeFileSync(torn, '')
+    writeFileSync(lock, '{"pid":')
+    try {
+      const machine = await startMachine({ hosts: 1, dir })
+      await machine.stop()
+      expect([torn, lock].filter(existsSync)).toEqual([])
+    } finally {
+      rmSync(torn, { force: true })
+    }
   })
 
   test('a start that fails half way leaves nothing', async () => {

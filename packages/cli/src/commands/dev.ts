@@ -8,6 +8,7 @@ import { after } from '@boxcar/core/model/clock'
 import type { CommandContext, RunCommand } from '../command.ts'
 import { abandonedFolders, machineFolder, makeFolder } from '../dev/folder.ts'
 import { clearGuest } from '../dev/guest.ts'
+import { troubleOfLeft, wordsOf } from '../dev/left.ts'
 import type { NamedEngine } from '../dev/one-engine.ts'
 import { type Kept, keepRunning } from '../dev/processes.ts'
 import { type DevRoom, type RoomOptions, sampleSpec } from '../dev/room.ts'
@@ -16,6 +17,7 @@ import { needLinux } from '../linux.ts'
 import { listenAddress, whyTaken } from '../listen.ts'
 import { CommandFailed } from '../machine/command.ts'
 import { StartFailed } from '../machine/process.ts'
+import { sweep } from '../machine/residue.ts'
 import { paint } from '../render/paint.ts'
 import { seconds } from '../render/words.ts'
 import { checkSpecs } from '../spec-files.ts'
@@ -83,13 +85,18 @@ async function takeAwayAbandoned(tell: (line: string) => void): Promise<void> {
   for (const { dir, guest } of await abandonedFolders()) {
     try {
       if (guest !== undefined) await clearGuest(guest, dir)
-      if (existsSync(join(dir, machineFolder))) await (await import('../machine/residue.ts')).sweep()
+      if (existsSync(join(dir, machineFolder))) await takeAwayMachine(join(dir, machineFolder))
       await rm(dir, { recursive: true, force: true })
       tell(`took away what an earlier run had left behind in ${dir}`)
     } catch (error) {
       tell(`what an earlier run left behind in ${dir} stays for now: ${wordsOf(error)}`)
     }
   }
+}
+
+async function takeAwayMachine(dir: string): Promise<void> {
+  const left = (await sweep()).stuck.find(it => it.claim.dir === dir)
+  if (left !== undefined) throw left
 }
 
 interface Things {
@@ -318,12 +325,7 @@ async function end(
     terminal.err.write('Nothing is left.\n')
     return undefined
   }
-  return new Trouble({
-    status: exitStatus.failure,
-    what: 'not everything could be taken away',
-    why: failures.map(wordsOf).join('\n'),
-    next: 'boxcar dev, once more: it takes away first what an earlier run left behind',
-  })
+  return troubleOfLeft(failures)
 }
 
 /** What failed in the world, such as a program that does not come up, as a trouble with a next step; a bug as it is. */
@@ -336,10 +338,3 @@ function worldly(failure: unknown): unknown {
     next: 'boxcar doctor looks at this machine; start again with --keep to look at the logs',
   })
 }
-
-const wordsOf = (error: unknown): string =>
-  error instanceof AggregateError
-    ? error.errors.map(wordsOf).join('\n')
-    : error instanceof Error
-      ? error.message
-      : String(error)

@@ -32,7 +32,8 @@ export const socketPathIn = (dir: string): string => join(dir, 'docker.sock')
 
 /** Writes an engine's configuration and prepares it; it is not started yet. */
 export async function makeEngine(options: EngineOptions): Promise<EngineProcess> {
-  await mkdir(options.dir, { recursive: true })
+  const temporary = join(options.dir, 'tmp')
+  await mkdir(temporary, { recursive: true })
   const config = join(options.dir, 'engine.json')
   await writeFile(config, JSON.stringify(configuration(options), undefined, 2))
   return new LocalService({
@@ -41,8 +42,9 @@ export async function makeEngine(options: EngineOptions): Promise<EngineProcess>
       ...['nsenter', '--target', String(options.hostPid), '--net', '--mount', '--uts', '--pid', '--'],
       ...['dockerd', '--config-file', config],
     ],
-    // An engine behind the user's web proxy would not find the registry on this computer.
-    env: withoutProxy(options.env),
+    // An engine behind the user's web proxy would not find the registry on this computer. Its containerd writes its stacks to
+    // the folder for temporary files when the engine sends it a SIGUSR1, before it kills one that does not answer.
+    env: { ...withoutProxy(options.env), TMPDIR: temporary },
     logFile: join(options.dir, 'engine.log'),
     ready: { url: 'http://engine/_ping', socketPath: socketPathIn(options.dir) },
     signals: 'to-its-child',

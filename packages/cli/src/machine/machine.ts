@@ -6,13 +6,14 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { platform } from 'node:process'
-import { type Claim, claim, claims } from './claim.ts'
+import { type Claim, claim, claims, LockHeld, onRecord } from './claim.ts'
 import { type EtcdProcess, startEtcd } from './etcd.ts'
 import { bootHost, type MachineHost } from './host.ts'
 import { isMachineName, machineVariable } from './names.ts'
 import { gatewayOf, makeNetwork } from './network.ts'
+import { StartFailed } from './process.ts'
 import { type RegistryProcess, startRegistry } from './registry.ts'
-import { clear, type FolderFate, folderMark, machinesSeen, sweep } from './residue.ts'
+import { clear, type FolderFate, folderMark, LeftBehind, machinesSeen, sweep } from './residue.ts'
 import { freeSubnets } from './subnet.ts'
 
 export interface MachineOptions {
@@ -49,18 +50,42 @@ export interface Machine {
 export async function startMachine(options: MachineOptions): Promise<Machine> {
   await checkOptions(options)
   const tell = options.onProgress ?? (() => undefined)
-  for (const name of await sweep()) tell(`took away what machine ${name} had left behind`)
+  await takeAwayTheDead(tell)
   const mine = await claimMachine(options)
   let stopping: Promise<void> | undefined
   const stop = (folder?: FolderFate) => {
-    stopping ??= clear(mine, folder)
+    stopping ??= clear(mine, folder).catch(error => {
+      stopping = undefined
+      throw error
+    })
     return stopping
   }
   try {
     return { ...(await startParts(mine, options, tell)), stop }
   } catch (error) {
-    await stop()
+    // Why it did not start is what counts; what is left of it is told beside.
+    await stop().catch(left => tellLeft(left, tell))
     throw error
+  }
+}
+
+/** What dead owners left behind must hold up nobody: what stays keeps its names, and this start takes others. */
+async function takeAwayTheDead(tell: (line: string) => void): Promise<void> {
+  try {
+    const { swept, stuck } = await sweep()
+    for (const name of swept) tell(`took away what machine ${name} had left behind`)
+    for (const left of stuck) tellLeft(left, tell)
+  } catch (error) {
+    if (!(error instanceof LockHeld)) throw error
+    tell(`what earlier machines left behind stays for now: ${error.message}`)
+  }
+}
+
+function tellLeft(error: unknown, tell: (line: string) => void): void {
+  if (!(error instanceof LeftBehind)) throw error
+  for (const { what, next } of error.leftovers) {
+    const remedy = next === undefined ? '' : `; to take it away: ${next}`
+    tell(`machine ${error.claim.name} stays for now: ${what}${remedy}`)
   }
 }
 
@@ -131,16 +156,16 @@ async function checkOptions(options: MachineOptions): Promise<void> {
 async function claimMachine(options: MachineOptions): Promise<Claim> {
   const subnets = await freeSubnets()
   for (let attempt = 0; attempt < 200; attempt++) {
-    const seen = await machinesSeen()
-    const standing = claims()
+    const record = onRecord()
+    const seen = new Set([...(await machinesSeen()), ...record.names])
     const name = options.name ?? freeName(seen)
-    if (seen.has(name)) throw new Error(taken(name, standing))
-    const subnet = subnets.find(it => standing.every(claimed => claimed.subnet !== it))
+    if (seen.has(name)) throw new StartFailed(taken(name, claims()))
+    const subnet = subnets.find(it => !record.subnets.has(it))
     if (subnet === undefined) break
     const mine = claim({ name, subnet, dir: resolve(options.dir) })
     if (mine !== undefined) return mine
   }
-  throw new Error('no private /24 network is free on this computer')
+  throw new StartFailed('no private /24 network is free on this computer')
 }
 
 function taken(name: string, standing: readonly Claim[]): string {

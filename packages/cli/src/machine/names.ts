@@ -19,6 +19,10 @@ export const cgroupOf = (machine: string): string => `boxcar-${machine}`
 /** Told from other firewall rules by this comment. */
 export const ruleCommentOf = (machine: string): string => `boxcar-${machine}`
 
+/** The machine that a control group belongs to; undefined for those of other people. */
+export const machineOfCgroup = (group: string): string | undefined =>
+  /^boxcar-([a-z0-9]{1,8})$/.exec(group)?.[1]
+
 /** The machine that a bridge, a link or a namespace belongs to; undefined for those of other people. */
 export const machineOfPart = (part: string): string | undefined =>
   /^bx-([a-z0-9]{1,8})(-h\d+)?$/.exec(part)?.[1]

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { platform } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { heldBy } from './held.ts'
 import { childrenOf, standsStill } from './procfs.ts'
 
 export interface ProcessOptions {
@@ -37,9 +38,9 @@ export interface OwnedProcess {
   readonly exited: Promise<ProcessEnd>
   /** How it ended, undefined while it runs. */
   readonly end: ProcessEnd | undefined
-  /** SIGTERM, then SIGKILL after the grace (5 s unless told); settles when the process is gone. */
+  /** SIGTERM, then SIGKILL after the grace (5 s unless told); settles when the process is gone, rejects when it stays. */
   stop(graceMs?: number): Promise<ProcessEnd>
-  /** SIGKILL; settles when the process is gone. */
+  /** SIGKILL; settles when the process is gone, rejects when it stays. */
   kill(): Promise<ProcessEnd>
   /** SIGSTOP: alive, connected, and silent. Settles when it stands still. */
   pause(): Promise<void>
@@ -97,6 +98,9 @@ export function lastLinesOf(file: string, count = 8): string {
   }
 }
 
+/** So long a process may take to end after a SIGKILL. */
+const killMs = 10_000
+
 class Owned implements OwnedProcess {
   readonly name: string
   readonly pid: number
@@ -131,7 +135,7 @@ class Owned implements OwnedProcess {
     this.signal('SIGCONT')
     const timer = setTimeout(() => this.signal('SIGKILL'), graceMs)
     try {
-      return await this.exited
+      return await this.#exitedWithin(graceMs + killMs)
     } finally {
       clearTimeout(timer)
     }
@@ -139,7 +143,24 @@ class Owned implements OwnedProcess {
 
   kill(): Promise<ProcessEnd> {
     this.signal('SIGKILL')
-    return this.exited
+    return this.#exitedWithin(killMs)
+  }
+
+  /** Some processes outlast a SIGKILL (held.ts); whoever stops them must not wait for ever. */
+  async #exitedWithin(ms: number): Promise<ProcessEnd> {
+    const giveUp = new AbortController()
+    const late = sleep(ms, undefined, { signal: giveUp.signal }).then(() => {
+      const pid = this.#meant() ?? this.pid
+      throw new Error(
+        `${this.name}, process ${pid}, does not end: ${heldBy(pid)?.why ?? 'it outlasts SIGKILL'}`,
+      )
+    })
+    try {
+      return await Promise.race([this.exited, late])
+    } finally {
+      giveUp.abort()
+      late.catch(() => undefined)
+    }
   }
 
   async pause(): Promise<void> {

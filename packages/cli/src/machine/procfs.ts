@@ -75,6 +75,13 @@ export function titleOf(pid: number): string {
   return commandLineOf(pid).join(' ').replace(/\s+/g, ' ').trim().slice(0, 100)
 }
 
+/** Where the kernel holds a process that takes no signal (state D), such as `nfs_wait`; undefined in any other state. */
+export function uninterruptible(pid: number): string | undefined {
+  if (statFields(String(pid))?.[0] !== 'D') return undefined
+  const place = readProc(`${pid}/wchan`) ?? ''
+  return place === '' || place === '0' ? 'the kernel' : place
+}
+
 function threadsOf(pid: number): readonly string[] {
   try {
     return readdirSync(`/proc/${pid}/task`)

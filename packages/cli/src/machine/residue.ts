@@ -6,34 +6,66 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { cgroupFolders, removeCgroup } from './cgroup.ts'
-import { alone, type Claim, claims, ownerLives, release } from './claim.ts'
+import { cgroupFolders, cgroupNames, cgroupPids, killCgroup, removeCgroup } from './cgroup.ts'
+import { alone, type Claim, claims, discardTorn, ownerLives, release } from './claim.ts'
 import { run, tryRun } from './command.ts'
-import { cgroupOf, machineOfPart, machineVariable, namespaceFile, ruleCommentOf } from './names.ts'
+import { heldBy } from './held.ts'
+import {
+  cgroupOf,
+  machineOfCgroup,
+  machineOfPart,
+  machineVariable,
+  namespaceFile,
+  ruleCommentOf,
+} from './names.ts'
 import { closeFirewall } from './network.ts'
-import { allPids, pidsInNetwork, pidsWithEnv, titleOf } from './procfs.ts'
+import { allPids, pidsInNetwork, pidsWithEnv, startTimeOf, titleOf } from './procfs.ts'
 
 /** The file that says that a folder is a machine's, and may be removed with it. */
 export const folderMark = '.boxcar-machine'
 
-/** Takes away what machines left behind whose owners died; gives the names of those machines. */
-export function sweep(): Promise<readonly string[]> {
+interface Sweep {
+  /** The machines that were taken away. */
+  readonly swept: readonly string[]
+  /** Those of which something is left: a start goes on beside them, under other names. */
+  readonly stuck: readonly LeftBehind[]
+}
+
+/** Takes away what machines left behind whose owners died. What cannot be taken away now is tried again by the next sweep. */
+export function sweep(): Promise<Sweep> {
   return alone(async () => {
-    const dead = claims().filter(it => !ownerLives(it))
-    for (const it of dead) await clear(it)
-    return dead.map(it => it.name)
+    discardTorn()
+    const swept: string[] = []
+    const stuck: LeftBehind[] = []
+    for (const it of claims().filter(claim => !ownerLives(claim))) {
+      try {
+        await clear(it, 'remove', sweepPatienceMs)
+        swept.push(it.name)
+      } catch (error) {
+        if (!(error instanceof LeftBehind)) throw error
+        stuck.push(error)
+      }
+    }
+    return { swept, stuck }
   })
 }
+
+/** Their owner is dead, and so is most of it; somebody waits for the start that sweeps. */
+const sweepPatienceMs = 2_000
 
 /** What becomes of the folder with the logs and the data. */
 export type FolderFate = 'remove' | 'keep'
 
-/** Takes a machine away, whole or half made. Goes on after a step that fails, and throws at the end. */
-export async function clear(it: Claim, folder: FolderFate = 'remove'): Promise<void> {
-  const failures: unknown[] = []
+/** Takes a machine away, whole or half made. Goes on after a step that fails, and throws `LeftBehind` at the end. */
+export async function clear(
+  it: Claim,
+  folder: FolderFate = 'remove',
+  patienceMs: number = 10_000,
+): Promise<void> {
+  const failures: string[] = []
   const steps = [
-    () => endProcesses(it.name),
-    () => removeCgroup(cgroupOf(it.name)),
+    () => endProcesses(it.name, patienceMs),
+    () => removeCgroup(cgroupOf(it.name), patienceMs),
     () => removeNetwork(it.name),
     () => (folder === 'remove' ? removeFolder(it) : keepFolder(it)),
   ]
@@ -41,21 +73,47 @@ export async function clear(it: Claim, folder: FolderFate = 'remove'): Promise<v
     try {
       await step()
     } catch (error) {
-      failures.push(error)
+      failures.push(error instanceof Error ? error.message : String(error))
     }
   }
-  // A claim stays on record while something of it does: the next sweep tries again.
-  if (failures.length > 0)
-    throw new AggregateError(failures, `machine ${it.name} could not be taken away whole`)
+  // A claim stays on record while something of it does: its names stay taken, and the next sweep tries again.
+  if (failures.length > 0) throw new LeftBehind(it, await parts(it), failures)
   release(it)
+}
+
+/** One thing of a machine that is there, and how a person takes it away. */
+interface Leftover {
+  readonly what: string
+  /** A command; left out where it goes with the others. */
+  readonly next?: string
+}
+
+/** A machine could not be taken away whole. The world is at fault, not this program. */
+export class LeftBehind extends Error {
+  override readonly name = 'LeftBehind'
+  readonly claim: Claim
+  readonly leftovers: readonly Leftover[]
+
+  /** `failures` are what the steps said; what is there says more, unless it has gone by now. */
+  constructor(claim: Claim, leftovers: readonly Leftover[], failures: readonly string[]) {
+    const lines = leftovers.length > 0 ? leftovers.map(it => it.what) : failures
+    super(`of machine ${claim.name} is left:\n${lines.join('\n')}`)
+    this.claim = claim
+    this.leftovers = leftovers
+  }
+
+  /** What a person types, in this order. */
+  get commands(): readonly string[] {
+    return this.leftovers.flatMap(it => it.next ?? [])
+  }
 }
 
 /**
  * Everything of one machine that is still there, a line each; none after a good stop. Without a name: of every
  * machine whose owner is dead or unknown.
  */
-export function residue(name?: string): Promise<readonly string[]> {
-  return name === undefined ? residueOfTheDead() : residueOf(name)
+export async function residue(name?: string): Promise<readonly string[]> {
+  return (name === undefined ? await leftoversOfTheDead() : await leftovers(name)).map(it => it.what)
 }
 
 /** The names of all machines of which anything is there, claimed by somebody or not. */
@@ -63,12 +121,13 @@ export async function machinesSeen(): Promise<ReadonlySet<string>> {
   const named = [
     ...claims().map(it => it.name),
     ...[...namespaces(), ...(await links())].map(machineOfPart),
+    ...cgroupNames().map(machineOfCgroup),
     ...allPids().map(machineOfProcess),
   ]
   return new Set(named.filter(name => name !== undefined))
 }
 
-async function residueOfTheDead(): Promise<readonly string[]> {
+async function leftoversOfTheDead(): Promise<readonly Leftover[]> {
   // In this order: a claim comes before a machine's first part and goes after its last.
   const seen = await machinesSeen()
   const living = new Set(
@@ -76,46 +135,78 @@ async function residueOfTheDead(): Promise<readonly string[]> {
       .filter(ownerLives)
       .map(it => it.name),
   )
-  const found: string[] = []
-  for (const name of [...seen].sort()) if (!living.has(name)) found.push(...(await residueOf(name)))
+  const found: Leftover[] = []
+  for (const name of [...seen].sort()) if (!living.has(name)) found.push(...(await leftovers(name)))
   return found
 }
 
-async function residueOf(name: string): Promise<readonly string[]> {
+async function leftovers(name: string): Promise<readonly Leftover[]> {
   const claim = claims().find(it => it.name === name)
+  const record = claim === undefined ? [] : [{ what: `claim on ${claim.subnet}.0/24` }]
+  return [...(await parts({ name, dir: claim?.dir })), ...record]
+}
+
+async function parts({
+  name,
+  dir,
+}: {
+  readonly name: string
+  readonly dir: string | undefined
+}): Promise<readonly Leftover[]> {
   const rules = await tryRun(['iptables', '-w', '-S'])
   return [
-    ...processesOf(name).map(pid => `process ${pid}: ${titleOf(pid)}`),
-    ...namespacesOf(name).map(it => `namespace ${it}`),
-    ...(await linksOf(name)).map(it => `link ${it}`),
+    ...processesOf(name).map(leftProcess),
+    ...namespacesOf(name).map(it => ({ what: `namespace ${it}`, next: `ip netns delete ${it}` })),
+    ...(await linksOf(name)).map(it => ({ what: `link ${it}`, next: `ip link delete ${it}` })),
     ...rules.stdout
       .split('\n')
-      .filter(line => line.includes(` ${ruleCommentOf(name)} `) || line.includes(`"${ruleCommentOf(name)}"`)),
-    ...cgroupFolders(cgroupOf(name)).map(it => `control group ${it}`),
-    ...(claim === undefined ? [] : [`claim on ${claim.subnet}.0/24`]),
-    ...(claim !== undefined && existsSync(claim.dir)
-      ? [`folder ${claim.dir}`, ...mountsBelow(claim.dir)]
-      : []),
+      .filter(line => line.includes(` ${ruleCommentOf(name)} `) || line.includes(`"${ruleCommentOf(name)}"`))
+      .map(line => ({ what: line, next: `iptables ${line.replace(/^-A /, '-D ')}` })),
+    ...cgroupFolders(cgroupOf(name)).map(it => ({
+      what: `control group ${it}`,
+      next: `find ${it} -depth -type d -exec rmdir {} +`,
+    })),
+    ...(dir === undefined || !existsSync(dir)
+      ? []
+      : [
+          { what: `folder ${dir}`, next: `rm -r ${dir}` },
+          ...mountsBelow(dir).map(it => ({ what: it, next: `umount --lazy ${it}` })),
+        ]),
   ]
 }
 
-/** All processes of a machine: those started with its name, and those in its hosts' networks. Never ourselves. */
+function leftProcess(pid: number): Leftover {
+  const what = `process ${pid}: ${titleOf(pid)}`
+  const held = heldBy(pid)
+  if (held === undefined) return { what, next: `kill -9 ${pid}` }
+  return { what: `${what} (${held.why})`, ...(held.command === undefined ? {} : { next: held.command }) }
+}
+
+/**
+ * All processes of a machine: those started with its name, those in its hosts' networks, and those in its control group. Never
+ * ourselves.
+ */
 function processesOf(name: string): readonly number[] {
   const networks = namespacesOf(name).map(namespaceFile)
-  const found = new Set([...pidsWithEnv(machineVariable, name), ...networks.flatMap(pidsInNetwork)])
+  const grouped = cgroupPids(cgroupOf(name)).filter(pid => startTimeOf(pid) !== undefined)
+  const found = new Set([
+    ...pidsWithEnv(machineVariable, name),
+    ...networks.flatMap(pidsInNetwork),
+    ...grouped,
+  ])
   found.delete(process.pid)
   return [...found].sort((a, b) => a - b)
 }
 
 /** Kills again and again, since a process that dies may have started another just before. */
-async function endProcesses(name: string): Promise<void> {
-  const deadline = performance.now() + 10_000
+async function endProcesses(name: string, patienceMs: number): Promise<void> {
+  const deadline = performance.now() + patienceMs
   for (;;) {
     const left = processesOf(name)
     if (left.length === 0) return
-    if (performance.now() > deadline) {
-      throw new Error(`processes that do not end: ${left.map(pid => `${pid} ${titleOf(pid)}`).join(', ')}`)
-    }
+    if (performance.now() > deadline) throw new Error(`processes that do not end: ${left.join(', ')}`)
+    // A paused container holds up the end of its whole host.
+    killCgroup(cgroupOf(name))
     for (const pid of left) {
       try {
         process.kill(pid, 'SIGKILL')
@@ -128,12 +219,12 @@ async function endProcesses(name: string): Promise<void> {
 }
 
 async function removeNetwork(name: string): Promise<void> {
-  for (const namespace of namespacesOf(name)) await run(['ip', 'netns', 'delete', namespace])
+  for (const namespace of namespacesOf(name)) await tryRun(['ip', 'netns', 'delete', namespace])
   // A namespace takes its end of the cable, and so ours, with it, but not at once.
   for (const link of await linksOf(name)) await tryRun(['ip', 'link', 'delete', link])
-  const left = await linksOf(name)
-  if (left.length > 0) throw new Error(`links that cannot be deleted: ${left.join(', ')}`)
   await closeFirewall(name)
+  const left = [...namespacesOf(name), ...(await linksOf(name))]
+  if (left.length > 0) throw new Error(`namespaces and links that cannot be deleted: ${left.join(', ')}`)
 }
 
 async function removeFolder(it: Claim): Promise<void> {
