@@ -267,6 +267,9 @@ describe('a spec that is wrong is 422, with a pointer for each fault', () => {
       /not start/,
     ],
     ['a variable name', { image: 'a', env: { '1A': 'x' } }, '/env/1A', 'name', /variable name/],
+    ['a label that is a number', { image: 'a', labels: { a: 1.1 } }, '/labels/a', 'type', /text/],
+    ['an x- key, which only files have', { image: 'a', 'x-a': {} }, '/x-a', 'unknown_field', /unknown key/],
+    ['a merge key, which only files have', { image: 'a', '<<': {} }, '/<<', 'unknown_field', /unknown key/],
     ['a variable null', { image: 'a', env: { A: null } }, '/env/A', 'type', /text, a number/],
     [
       'our own label',

@@ -24,8 +24,11 @@ import {
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { exitStatus } from '../exit.ts'
 import { run } from '../run.ts'
 import { type TestTerminal, testTerminal } from '../test-terminal.ts'
+import { yamlOf } from '../yaml-output.ts'
+import { parseYamlText } from '../yaml-text.ts'
 
 let server: TestServer
 let url = ''
@@ -244,6 +247,18 @@ describe('looking', () => {
     expect(parse((await boxcar(['events', '-o', 'yaml'])).out)).toContainEqual(
       expect.objectContaining({ service: 'default/web' }),
     )
+  })
+
+  test('what -o yaml prints of a service can be deployed again, and changes nothing', async () => {
+    const env = { A: '1.10', B: '007', C: '0x1F', D: 'yes', E: 'null', F: '', G: '<<', H: ' # \n😀', I: '*a' }
+    file = spec('image: web:1', `env: ${JSON.stringify(env)}`, 'labels: { version: 1e3, on: True, x-a: ~a }')
+    await boxcar(['deploy', '-f', file, '--yes', '--detach'])
+    const printed = parseYamlText((await boxcar(['describe', 'service', 'web', '-o', 'yaml'])).out)
+    expect(printed.faults).toEqual([])
+    const view = z.object({ spec: z.looseObject({}) }).parse(printed.documents[0]?.value)
+    expect(view.spec).toMatchObject({ env, labels: { version: '1e3', on: 'True', 'x-a': '~a' } })
+    writeFileSync(file, yamlOf({ name: 'web', ...view.spec }))
+    expect((await boxcar(['plan', '-f', file, '--exit-code'])).status).toBe(exitStatus.done)
   })
 
   test('--version, and the words for a kind that get and describe share', async () => {
