@@ -62,9 +62,13 @@ describe.skipIf(process.platform !== 'linux')('a process that we own', () => {
   })
 
   test('dies with its owner', async () => {
+    // Once `sleep` runs, `setpriv` before it has asked the kernel to end it with its owner.
     const owner = `
+      import { setTimeout as sleep } from 'node:timers/promises'
       import { startProcess } from '@boxcar/cli/machine/process'
+      import { commandLineOf } from '@boxcar/cli/machine/procfs'
       const it = await startProcess({ name: 'it', argv: ['sleep', '60'], logFile: '/dev/null' })
+      while (commandLineOf(it.pid)[0] !== 'sleep') await sleep(5)
       process.stdout.write(String(it.pid), () => process.kill(process.pid, 'SIGKILL'))`
     const pid = Number((await tryRun([process.execPath, '--input-type=module', '--eval', owner])).stdout)
     expect(pid).toBeGreaterThan(1)
