@@ -8,6 +8,7 @@ import { Agent, createServer as createHttpServer, request } from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { InternalErrors } from '@boxcar/agent/internal-errors'
 import { doorsHeldBy } from '@boxcar/agent/proxy/ports'
 import { openProxy, type ProxyOptions, type RouteTable } from '@boxcar/agent/proxy/proxy'
 import { Runtime } from '@boxcar/agent/proxy/runtime'
@@ -914,6 +915,7 @@ function startRouting(proxy: Opened) {
     proxy,
     clock: systemClock,
     log: silent,
+    errors: new InternalErrors({ log: silent, tell: () => {} }),
     tell: () => undefined,
     onAck: next => {
       ack = next

@@ -16,6 +16,7 @@ import { Containers, type EngineHealth } from './containers.ts'
 import { type Engine, type EngineInfo, EngineUnavailable } from './engine/engine.ts'
 import { follow, ordersFile } from './follow.ts'
 import { Instances } from './instances.ts'
+import { InternalErrors } from './internal-errors.ts'
 import { loop } from './loop.ts'
 import type { Network } from './probe/network.ts'
 import type { Proxy as EdgeProxy } from './proxy/proxy.ts'
@@ -28,6 +29,7 @@ import { type Identity, readIdentity, saveEngineInfo } from './state/identity.ts
 import { Orders, type Refused, type Unusable } from './state/orders.ts'
 import { RoutedPorts } from './state/routed-ports.ts'
 import { Templates } from './state/templates.ts'
+import { Tasks } from './tasks.ts'
 
 export interface AgentDeps {
   readonly clock: Clock
@@ -57,7 +59,7 @@ export interface RunningAgent {
   isPresent(): boolean
   /** Ends the agent and leaves its containers, its proxy and its presence for the next run (registration.ts says why). */
   leave(): Promise<void>
-  /** Resolves when the agent has ended; rejects where one of its loops broke, which is a bug. */
+  /** Resolves when the agent has ended. */
   readonly ended: Promise<void>
 }
 
@@ -80,6 +82,8 @@ class Agent {
   readonly #bell = new Bell()
   /** Rings when the store was heard. */
   readonly #heard = new Bell()
+  readonly #errors: InternalErrors
+  readonly #tasks: Tasks
   readonly #orders: Orders
   readonly #registration: Registration
   readonly #reporter: Reporter
@@ -105,12 +109,16 @@ class Agent {
     this.#identity = identity
     this.#info = identity.engine
     this.#incarnation = chance.id()
+    this.#errors = new InternalErrors({ log, tell: event => this.#reporter.tell(event) })
+    const errors = this.#errors
+    this.#tasks = new Tasks({ clock, errors })
     this.#orders = new Orders(config.cluster)
-    this.#routedPorts = new RoutedPorts(files, log)
+    this.#routedPorts = new RoutedPorts(files, log, errors)
     this.#registration = new Registration({
       store,
       clock,
       log,
+      errors,
       host,
       token: identity.token,
       believed: async until => {
@@ -121,6 +129,7 @@ class Agent {
       store,
       clock,
       log,
+      errors,
       files,
       host,
       events: new EventWriter({ store, clock, chance, writer: `agent/${host}`, signal, log }),
@@ -128,11 +137,12 @@ class Agent {
       onFound: report => this.#instances.remember(report),
       onRead: () => this.#instances.report(),
     })
-    this.#templates = new Templates(store, files, log)
+    this.#templates = new Templates({ store, files, log, errors })
     this.#containers = new Containers({
       engine,
       clock,
       log,
+      errors,
       onChange: () => {
         this.#lookAtEngine()
         this.#bell.ring()
@@ -145,6 +155,7 @@ class Agent {
       asker: { engine, network, clock, address: config.advertise },
       clock,
       log,
+      errors,
       containers: this.#containers,
       templates: this.#templates,
       tell: this.#reporter.tell,
@@ -165,7 +176,9 @@ class Agent {
       await this.#templates.load()
       await this.#routedPorts.load()
       for (const { report, ...strikes } of await this.#reporter.load())
-        this.#instances.remember(report, strikes)
+        this.#errors.contain({ instance: report.instance }, 'remembering its last report', () =>
+          this.#instances.remember(report, strikes),
+        )
     }
     // First of all, since it also keeps out a second agent of this host.
     this.#server = await this.#listen()
@@ -194,33 +207,33 @@ class Agent {
     }
   }
 
-  /** All loops, until the agent is told to leave; one that breaks ends them all. */
+  /** All tasks, until the agent is told to leave. */
   async #run(): Promise<void> {
     const { clock } = this.#deps
     const { signal } = this.#stop
-    const loops = [
+    const main = (until: AbortSignal) =>
       loop(
         {
           instances: this.#instances,
           clock,
           bell: this.#bell,
-          onTurn: () => this.#registration.progress(),
+          onTurn: () => {
+            if (this.#tasks.areWell) this.#registration.progress()
+          },
         },
-        signal,
-      ),
-      this.#follow(signal),
-      this.#containers.watch(signal),
-      this.#reporter.run(signal),
-      this.#registration.run(signal),
-      this.#routing?.run(signal),
-    ]
-    try {
-      await Promise.all(loops)
-    } finally {
-      this.#stop.abort()
-      this.#instances.leave()
-      await Promise.allSettled([...loops, this.#edge?.proxy.leave(), this.#server?.close()])
-    }
+        until,
+      )
+    const routing = this.#routing
+    await Promise.all([
+      this.#tasks.keep('main loop', main, signal),
+      this.#tasks.keep('following of orders', until => this.#follow(until), signal),
+      this.#tasks.keep('watch of containers', until => this.#containers.watch(until), signal),
+      this.#tasks.keep('writing of reports', until => this.#reporter.run(until), signal),
+      this.#tasks.keep('registration', until => this.#registration.run(until), signal),
+      ...(routing === undefined ? [] : [this.#tasks.keep('routing', until => routing.run(until), signal)]),
+    ])
+    this.#instances.leave()
+    await Promise.allSettled([this.#edge?.proxy.leave(), this.#server?.close()])
   }
 
   #follow(signal: AbortSignal): Promise<void> {
@@ -230,6 +243,7 @@ class Agent {
         store,
         clock,
         log,
+        errors: this.#errors,
         files,
         host: this.#config.hostId,
         orders: this.#orders,
@@ -259,6 +273,7 @@ class Agent {
       proxy: edge.proxy,
       clock,
       log,
+      errors: this.#errors,
       tell: this.#reporter.tell,
       onAck: ack => this.#registration.setAck(ack),
       onState: state => {
@@ -357,10 +372,9 @@ class Agent {
     else {
       this.#reporter.tell({ kind: 'engine-up', message: 'the engine answers again' })
       // It may be another one now, or the same with other means.
-      void this.#askEngine().then(
-        () => this.#describe(),
-        error => this.#deps.log.warn({ error: String(error) }, 'the engine was not asked what it is'),
-      )
+      void this.#askEngine()
+        .then(() => this.#describe())
+        .catch(error => this.#deps.log.warn({ error: String(error) }, 'the engine was not asked what it is'))
     }
     this.#describe()
   }

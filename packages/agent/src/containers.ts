@@ -9,7 +9,8 @@ import type { SeenContainer } from '@boxcar/core/instance/converge'
 import type { Clock, Instant } from '@boxcar/core/model/clock'
 import { Bell } from '@boxcar/store/bell'
 import type { Log } from '@boxcar/store/log'
-import { type ContainerId, type Engine, EngineUnavailable } from './engine/engine.ts'
+import { type Container, type ContainerId, type Engine, EngineUnavailable } from './engine/engine.ts'
+import type { InternalErrors } from './internal-errors.ts'
 import { seenContainer } from './state/labels.ts'
 
 export type EngineHealth = { readonly state: 'up' } | { readonly state: 'down'; readonly reason: string }
@@ -18,6 +19,7 @@ export interface ContainersOptions {
   readonly engine: Engine
   readonly clock: Clock
   readonly log: Log
+  readonly errors: InternalErrors
   /** Something may have changed. */
   readonly onChange: () => void
   /** The engine calls a container's health by another name. */
@@ -109,16 +111,22 @@ export class Containers {
     const found = new Set<string>()
     for (const container of listing) {
       found.add(container.id)
-      if (this.#gone.has(container.id)) continue
-      this.#takeListed(seenContainer(container), began)
+      if (!this.#gone.has(container.id)) this.#takeListed(container, began)
     }
     for (const [id, known] of this.#known) if (!found.has(id) && known.at < began) this.#known.delete(id)
     for (const [id, at] of this.#gone) if (!found.has(id) && at < began) this.#gone.delete(id)
     this.#listed = true
   }
 
-  #takeListed(seen: SeenContainer, began: number): void {
-    const known = this.#known.get(seen.id)
+  /** One that cannot be made sense of stays as it was known before, or is left out. */
+  #takeListed(container: Container, began: number): void {
+    const about = { what: `container ${container.name}` }
+    const seen = this.#options.errors.contain(about, 'reading its labels', () => seenContainer(container))
+    const known = this.#known.get(container.id)
+    if (seen === undefined) {
+      if (known !== undefined) this.#known.set(container.id, { ...known, at: began })
+      return
+    }
     const isOldNews = known !== undefined && known.at > began && rank[known.seen.state] >= rank[seen.state]
     if (!isOldNews) this.#known.set(seen.id, { seen, at: began })
   }
@@ -131,7 +139,7 @@ export class Containers {
       const rings = this.#wanted.rings
       try {
         await within(clock, listMs, signal, limit => this.list(limit))
-        this.#options.onChange()
+        this.#changed()
         await this.#lookDeep(signal)
         retryMs = firstRetryMs
         this.#answered()
@@ -160,13 +168,16 @@ export class Containers {
   }
 
   async #keepListening(signal: AbortSignal): Promise<void> {
-    const { engine, clock, log } = this.#options
+    const { engine, clock, log, errors } = this.#options
     while (!signal.aborted) {
       try {
         for await (const event of engine.events(signal)) {
           // What came before the stream is told by nobody: look once it listens.
           if (event.kind === 'listening') this.lookAgain()
-          else if (event.action.startsWith('health_status')) this.#options.onHealth(event.id)
+          else if (event.action.startsWith('health_status'))
+            errors.contain({ what: `container ${event.id.slice(0, 12)}` }, 'taking its health', () =>
+              this.#options.onHealth(event.id),
+            )
           else {
             this.lookAgain()
             if (event.action === 'die') void this.#lookAtOne(event.id)
@@ -186,7 +197,7 @@ export class Containers {
       const detail = await this.#options.engine.inspect(id)
       if (detail === undefined || seenContainer(detail).state !== 'ended') return
       this.ended(id)
-      this.#options.onChange()
+      this.#changed()
     } catch {
       // The next listing tells.
     }
@@ -197,13 +208,13 @@ export class Containers {
     if (this.#health.state === 'down') {
       this.#options.log.info({}, 'the engine answers again')
       this.#health = { state: 'up' }
-      this.#options.onChange()
+      this.#changed()
     }
   }
 
   /** Counted from the first failure, not from its question: one late answer, or a pause of our own, is no engine that is down. */
   #failed(error: unknown): void {
-    const { clock, log, onChange } = this.#options
+    const { clock, log } = this.#options
     const now = clock.now()
     this.#failure = sentence(error)
     if (this.#failingSince === undefined) {
@@ -215,7 +226,13 @@ export class Containers {
       this.#health = { state: 'down', reason: this.#failure }
       log.error({ error: this.#failure }, 'the engine is down')
     }
-    onChange()
+    this.#changed()
+  }
+
+  /** What others make of it is no fault of the engine. */
+  #changed(): void {
+    const { errors, onChange } = this.#options
+    errors.contain({ what: 'the engine' }, 'taking up a change', onChange)
   }
 }
 

@@ -7,6 +7,7 @@ import type { HostId } from '@boxcar/core/model/ids'
 import { clusters, placements, routes } from '@boxcar/store/keys'
 import type { Log } from '@boxcar/store/log'
 import type { FollowStep, Store } from '@boxcar/store/store'
+import type { InternalErrors } from './internal-errors.ts'
 import type { Files } from './state/files.ts'
 import type { Orders, Refused } from './state/orders.ts'
 
@@ -14,6 +15,7 @@ export interface FollowerOptions {
   readonly store: Store
   readonly clock: Clock
   readonly log: Log
+  readonly errors: InternalErrors
   readonly host: HostId
   readonly files: Files
   readonly orders: Orders
@@ -43,7 +45,7 @@ export async function follow(options: FollowerOptions, signal: AbortSignal): Pro
 
 /** Follows until the stream ends or is not believed; says why then. */
 async function followOnce(options: FollowerOptions, signal: AbortSignal): Promise<Refused | undefined> {
-  const { store, host, orders, log, clock } = options
+  const { store, host, orders, log, errors, clock } = options
   const once = new AbortController()
   const scopes = [{ collection: clusters }, { collection: placements, within: host }, { collection: routes }]
   const stream = store.follow(scopes, {
@@ -59,6 +61,8 @@ async function followOnce(options: FollowerOptions, signal: AbortSignal): Promis
           log.error(one, 'a stored value cannot be read; what it said before holds')
       const taken = orders.take(step, clock.now())
       if (taken.kind === 'refused') return taken
+      for (const { instance, error } of taken.failures ?? [])
+        errors.note({ instance }, 'reading its placement, which stays as it was read last', error)
       // Before they are obeyed: whoever restarts us must not find older ones.
       if (taken.kind === 'changed') {
         await save(options)

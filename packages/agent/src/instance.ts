@@ -43,6 +43,8 @@ export class Instance {
   lastLog: readonly string[] | undefined
   /** In one sentence: why it does not run, or why its last run was ended. */
   reason: string | undefined
+  /** What the agent itself fails at with it, as its report shows it whatever its state. */
+  internalError: string | undefined
   retryAt: Instant | undefined
   notBefore: Instant | undefined
   #streak = 0
@@ -201,7 +203,8 @@ export class Instance {
     const probes = this.watch?.state
     const failure = probes && standingFailure(probes)
     const isFailing = state === 'unready' || state === 'starting'
-    const reason = state === 'ready' ? undefined : (isFailing && failure?.output) || this.reason
+    const why = state === 'ready' ? undefined : (isFailing && failure?.output) || this.reason
+    const reason = this.internalError ?? this.watch?.internalError ?? why
     const container = this.watch?.container ?? running?.id ?? this.#earlier?.container
     // In the order of the schema, so that what is read back compares equal to what was written.
     return {

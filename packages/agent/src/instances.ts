@@ -8,10 +8,11 @@ import {
   type Memory,
   type SeenContainer,
 } from '@boxcar/core/instance/converge'
+import { attempt } from '@boxcar/core/model/attempt'
 import { after, type Instant } from '@boxcar/core/model/clock'
 import type { InstanceId } from '@boxcar/core/model/ids'
 import type { Report } from '@boxcar/core/model/report'
-import { type ContainerId, EngineUnavailable, isContainerId } from './engine/engine.ts'
+import { type ContainerId, EngineFault, EngineUnavailable, isContainerId } from './engine/engine.ts'
 import { Instance, type Strikes } from './instance.ts'
 import type { Reporter } from './reporter.ts'
 import type { Orders, PlacedOrder } from './state/orders.ts'
@@ -28,6 +29,10 @@ export class Instances {
   readonly #instances = new Map<InstanceId, Instance>()
   /** Containers of no instance that something is being done to. */
   readonly #held = new Set<string>()
+  /** Instances that the agent itself failed at, with when each is tried again. */
+  readonly #failing = new Map<InstanceId, Failing>()
+  /** Containers of which it was told that they are discarded. */
+  readonly #discardTold = new Set<string>()
   #unaskedSince: ReadonlyMap<string, Instant> = new Map()
 
   constructor(options: InstancesOptions) {
@@ -60,15 +65,34 @@ export class Instances {
       if (instance.watch?.container === container) instance.watch.poke()
   }
 
+  /** What the agent did for an instance threw: it is left as it is for a while, and its report says so. */
+  failed(id: InstanceId, doing: string, error: unknown): void {
+    const { errors, clock } = this.#options
+    const reason = errors.note({ instance: id }, doing, error)
+    const times = (this.#failing.get(id)?.times ?? 0) + 1
+    const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** (times - 1))
+    this.#failing.set(id, { reason, times, until: after(clock.now(), pauseMs) })
+  }
+
   look(): Look {
     const { orders, containers, clock } = this.#options
     const now = clock.now()
-    for (const order of orders.orders.values()) this.#under(order)
+    const skipped = new Set<InstanceId>()
+    for (const [id, { until }] of this.#failing) if (until > now) skipped.add(id)
+    const contained = (id: InstanceId, look: () => void) => {
+      if (skipped.has(id)) return
+      const looked = attempt(look)
+      if (!('error' in looked)) return
+      this.failed(id, 'looking at it', looked.error)
+      skipped.add(id)
+    }
+    for (const order of orders.orders.values()) contained(order.instance, () => this.#under(order))
     const memories = new Map<InstanceId, Memory>()
-    for (const [id, instance] of this.#instances) memories.set(id, instance.memory)
+    for (const [id, instance] of this.#instances) contained(id, () => memories.set(id, instance.memory))
     const seen = {
       orders: orders.orders,
       unreadable: orders.unreadable,
+      skipped,
       containers: containers.all(),
       ordersAre: orders.areFresh(now) ? ('fresh' as const) : ('saved' as const),
     }
@@ -76,8 +100,15 @@ export class Instances {
     return { ...seen, memories, held: this.#held, unaskedSince: this.#unaskedSince }
   }
 
-  /** Begins an action; how it went is seen at the next look. */
+  /** Begins an action; how it went is seen at the next look. Never throws. */
   perform(action: Action): void {
+    const begun = attempt(() => this.#perform(action))
+    if (!('error' in begun)) return
+    if (action.instance !== undefined) this.failed(action.instance, action.kind, begun.error)
+    else this.#options.errors.note({ what: 'a container of no instance' }, action.kind, begun.error)
+  }
+
+  #perform(action: Action): void {
     const { orders, reporter } = this.#options
     const order = action.instance === undefined ? undefined : orders.orders.get(action.instance)
     switch (action.kind) {
@@ -91,6 +122,7 @@ export class Instances {
       case 'forget':
         this.#instances.get(action.instance)?.end()
         this.#instances.delete(action.instance)
+        this.#failing.delete(action.instance)
         return reporter.forget(action.instance)
       case 'discard':
         this.#tellDiscard(action)
@@ -123,14 +155,51 @@ export class Instances {
 
   /** Says what there is to say of every instance that is ordered. */
   report(): void {
-    const { orders, containers, clock, reporter } = this.#options
+    const { orders, containers } = this.#options
     const known = containers.all() === undefined ? undefined : this.#byInstance()
     for (const order of orders.orders.values()) {
-      const instance = this.#under(order)
-      if (instance === undefined) continue
-      const own = known === undefined ? undefined : (known.get(order.instance) ?? [])
-      reporter.want(instance.report(order, own, clock.now(), clock.wall()), instance.strikes)
+      const reported = attempt(() => this.#report(order, known))
+      if (!('error' in reported)) continue
+      this.failed(order.instance, 'reporting it', reported.error)
+      this.#reportFailing(order)
     }
+  }
+
+  #report(order: PlacedOrder, known: ReadonlyMap<InstanceId, readonly SeenContainer[]> | undefined): void {
+    const { clock, reporter } = this.#options
+    const instance = this.#under(order)
+    if (instance === undefined) return
+    const failing = this.#failing.get(order.instance)
+    const now = clock.now()
+    const stands = failing !== undefined && failing.until > now
+    instance.internalError = stands ? failing.reason : undefined
+    const own = known === undefined ? undefined : (known.get(order.instance) ?? [])
+    reporter.want(instance.report(order, own, now, clock.wall()), instance.strikes)
+    // This turn dealt with it, from looking to reporting.
+    if (!stands) this.#failing.delete(order.instance)
+  }
+
+  /** The report of before, or a first one, with why there is no newer one. */
+  #reportFailing({ instance, uid, placement }: PlacedOrder): void {
+    const { clock, reporter, errors } = this.#options
+    const reason = this.#failing.get(instance)?.reason
+    if (reason === undefined) return
+    const wanted = reporter.wanted(instance)
+    const report: Report =
+      wanted?.report.uid === uid
+        ? { ...wanted.report, reason }
+        : {
+            instance,
+            uid,
+            state: 'starting',
+            reason,
+            attempt: 0,
+            restarts: 0,
+            since: clock.wall(),
+            placement,
+          }
+    if (wanted?.report.reason === reason && wanted.report.uid === uid) return
+    errors.contain({ instance }, 'reporting it', () => reporter.want(report, wanted ?? { streak: 0 }))
   }
 
   /** Ends the watching and what is under way; containers are left as they are. */
@@ -166,19 +235,17 @@ export class Instances {
 
   /** One failing action concerns its own instance only, and is tried again. */
   async #finish(instance: Instance, action: Action, perform: () => Promise<void>): Promise<void> {
-    const { clock, log, containers, changed } = this.#options
+    const { clock, log, errors, containers, changed } = this.#options
     try {
       await perform()
       instance.unhindered()
     } catch (error) {
       // Given up on purpose: whatever was under way is looked at afresh.
       if (instance.doing?.abort.signal.aborted !== true) {
-        const reason = error instanceof Error ? error.message : String(error)
-        const isExpected = error instanceof EngineUnavailable || error instanceof TemplateMissing
-        log[isExpected ? 'warn' : 'error'](
-          { instance: instance.id, action: action.kind, reason },
-          'an action failed',
-        )
+        const reason = isExpected(error)
+          ? error.message
+          : errors.note({ instance: instance.id }, action.kind, error)
+        log.warn({ instance: instance.id, action: action.kind, reason }, 'an action failed')
         instance.hindered(action.kind, reason, clock.now())
       }
       containers.lookAgain()
@@ -188,14 +255,17 @@ export class Instances {
   }
 
   #discardStranger(container: string): void {
-    const { log, clock, containers, changed } = this.#options
+    const { log, clock, errors, containers, changed } = this.#options
     this.#held.add(container)
     const discard = async () => {
       try {
         await work.discard(this.#options, idOf(container))
+        this.#discardTold.delete(container)
       } catch (error) {
+        if (!isExpected(error))
+          errors.note({ what: `container ${container.slice(0, 12)} of no instance` }, 'discard', error)
         log.warn({ container, error: String(error) }, 'a container was not discarded; trying again')
-        await clock.sleep(1000)
+        await clock.sleep(discardAgainMs)
         containers.lookAgain()
       }
       this.#held.delete(container)
@@ -204,8 +274,11 @@ export class Instances {
     void discard()
   }
 
+  /** Once for each container, however often it is tried. */
   #tellDiscard(action: Extract<Action, { kind: 'discard' }>): void {
     const { tell, log } = this.#options
+    if (this.#discardTold.has(action.container)) return
+    this.#discardTold.add(action.container)
     const what = action.instance ?? `the container ${action.container.slice(0, 12)}`
     log.warn(
       { container: action.container, instance: action.instance, because: action.because },
@@ -264,6 +337,21 @@ export class Instances {
     return found
   }
 }
+
+interface Failing {
+  readonly reason: string
+  readonly times: number
+  readonly until: Instant
+}
+
+/** As for an action that the engine or the store failed (instance.ts). */
+const firstPauseMs = 1000
+const longestPauseMs = 15_000
+const discardAgainMs = 1000
+
+/** What an action may meet without a bug of ours: the engine or the store does not do as it is asked. */
+const isExpected = (error: unknown): error is EngineUnavailable | EngineFault | TemplateMissing =>
+  error instanceof EngineUnavailable || error instanceof EngineFault || error instanceof TemplateMissing
 
 const discardWords = {
   unasked: 'no placement asks for it',

@@ -19,7 +19,8 @@ export async function loop(
 ): Promise<void> {
   while (!signal.aborted) {
     const rings = bell.rings
-    const { actions, lookAgainAt } = converge(instances.look(), clock.now())
+    const { actions, failures, lookAgainAt } = converge(instances.look(), clock.now())
+    for (const { instance, error } of failures) instances.failed(instance, 'deciding', error)
     for (const action of actions) instances.perform(action)
     instances.report()
     onTurn()

@@ -7,6 +7,7 @@ import { silent } from '@boxcar/store/log'
 import { MemoryEtcd } from '@boxcar/store/memory/memory-etcd'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
 import { afterEach, describe, expect, test } from 'vitest'
+import { InternalErrors } from './internal-errors.ts'
 import { Registration } from './registration.ts'
 
 const host = 'h1' as HostId
@@ -39,6 +40,7 @@ describe('a registration', () => {
       store,
       clock,
       log: silent,
+      errors: new InternalErrors({ log: silent, tell: () => {} }),
       host,
       token: 'token',
       believed: () => Promise.resolve(),

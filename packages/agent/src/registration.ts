@@ -9,7 +9,7 @@
  * A write whose answer was lost may land at any later time: each names what it replaces, and after a lost answer the entry is
  * read and written once more, whatever it says.
  */
-import type { Clock } from '@boxcar/core/model/clock'
+import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
 import type { HostRecord } from '@boxcar/core/model/host'
 import type { HostId } from '@boxcar/core/model/ids'
 import type { RouteAck } from '@boxcar/core/model/route'
@@ -19,6 +19,7 @@ import { hosts, presences, routeAcks } from '@boxcar/store/keys'
 import { type KeptLease, keepLease } from '@boxcar/store/lease'
 import type { Log } from '@boxcar/store/log'
 import {
+  type CommitOutcome,
   type Guard,
   type LeaseId,
   type Revision,
@@ -27,12 +28,14 @@ import {
   type Write,
 } from '@boxcar/store/store'
 import { presenceTtlMs, StartError } from './config.ts'
+import type { InternalErrors } from './internal-errors.ts'
 import { idleMs as loopIdleMs } from './loop.ts'
 
 export interface RegistrationOptions {
   readonly store: Store
   readonly clock: Clock
   readonly log: Log
+  readonly errors: InternalErrors
   readonly host: HostId
   /** Tells this host's agents from one on another machine that was given the same id. Kept over restarts. */
   readonly token: string
@@ -48,6 +51,8 @@ export class Registration {
   #presentBy: LeaseId | undefined
   #record: HostRecord | undefined
   #writtenRecord: string | undefined
+  /** The record that the store refused last, how often, and until when it is not tried again. */
+  #refused: { readonly record: HostRecord; readonly times: number; readonly until: Instant } | undefined
   #ack: RouteAck | 'none yet' | 'withdrawn' = 'none yet'
   /** The acknowledgement as it stands in the store; nothing where that is to be read. */
   #standing: StandingAck | undefined
@@ -137,13 +142,18 @@ export class Registration {
     }
     // It may have been removed while this host was away: it is looked at afresh.
     this.#writtenRecord = undefined
-    const record = await this.#recordWrite()
-    const outcome = await store.commit({
-      guards: [seen === undefined ? unleased(presences, host) : unchanged(presences, host, seen.modified)],
-      writes: [put(presences, host, { since: clock.wall(), token }, lease), ...record.writes],
+    const record = (await this.#recordWrite()) ?? nothing
+    const guard = seen === undefined ? unleased(presences, host) : unchanged(presences, host, seen.modified)
+    const presence = put(presences, host, { since: clock.wall(), token }, lease)
+    const both = await this.#commit('record', {
+      ...record,
+      writes: [presence, ...record.writes],
+      guards: [guard],
     })
+    // A record that no store takes keeps nobody from being there: it is told, and tried by itself.
+    const alone = both.kind === 'refused' && record.writes.length > 0
+    const outcome = alone ? await store.commit({ guards: [guard], writes: [presence] }) : both
     if (outcome.kind !== 'committed') throw new Error(`presence was not written: ${outcome.kind}`)
-    record.done(outcome.revision)
     // What stood by an earlier lease is gone or goes with it, and nothing by it lands any more.
     this.#standing = undefined
     this.#doubtful.ack = false
@@ -176,32 +186,63 @@ export class Registration {
 
   /** done: the store says what it should. in-doubt: for now. waits: not yet. */
   async #write(): Promise<'done' | 'in-doubt' | 'waits'> {
-    const { store, host } = this.#options
     const lease = this.#presentBy
     // Without presence only why there is none is told: orders are refused.
     if (lease === undefined && this.#record?.ordersRefused === undefined) return 'done'
     try {
-      const record = await this.#recordWrite()
-      const ack = lease === undefined ? nothing : await this.#ackWrite(lease)
-      const writes = [...record.writes, ...ack.writes]
-      if (writes.length === 0) return this.#isInDoubt() ? 'in-doubt' : 'done'
-      const outcome = await store.commit({ guards: [...record.guards, ...ack.guards], writes })
-      if (outcome.kind === 'committed') {
-        record.done(outcome.revision)
-        ack.done(outcome.revision)
-        return this.#isInDoubt() ? 'in-doubt' : 'done'
-      }
-      if (outcome.kind === 'unknown') {
-        this.#doubtful.record ||= record.writes.length > 0
-        this.#doubtful.ack ||= ack.writes.some(write => write.kind === 'put')
-      }
-      this.#standing = undefined
-      this.#options.log.warn({ host, outcome: outcome.kind }, 'the host record was not written; trying again')
-      return 'waits'
+      // Apart, so that neither waits for the other.
+      const outcomes = [
+        await this.#writeOne('ack', lease === undefined ? nothing : await this.#ackWrite(lease)),
+        await this.#writeOne('record', await this.#recordWrite()),
+      ]
+      if (outcomes.includes('waits')) return 'waits'
+      return this.#isInDoubt() || outcomes.includes('later') ? 'in-doubt' : 'done'
     } catch (error) {
       if (error instanceof StoreUnavailable) return 'waits'
       throw error
     }
+  }
+
+  /** later: the store refuses it as it is, and it is tried again after a pause that grows. */
+  async #writeOne(what: 'record' | 'ack', pending: Pending | undefined): Promise<'done' | 'later' | 'waits'> {
+    if (pending === undefined) return 'later'
+    if (pending.writes.length === 0) return 'done'
+    const outcome = await this.#commit(what, pending)
+    if (outcome.kind === 'committed') return 'done'
+    if (outcome.kind === 'unknown')
+      this.#doubtful[what] ||= pending.writes.some(write => write.kind === 'put')
+    if (what === 'ack') this.#standing = undefined
+    if (outcome.kind === 'refused') return 'later'
+    this.#options.log.warn(
+      { host: this.#options.host, what, outcome: outcome.kind },
+      'what the host says of itself was not written; trying again',
+    )
+    return 'waits'
+  }
+
+  async #commit(
+    what: 'record' | 'ack',
+    { guards, writes, done }: Pending,
+  ): Promise<CommitOutcome | { readonly kind: 'refused' }> {
+    const { store, errors } = this.#options
+    const doing = what === 'record' ? 'writing its record' : 'acknowledging routes'
+    const outcome = await errors.containLater({ what: 'the host' }, doing, async () => {
+      const committed = await store.commit({ guards, writes })
+      if (committed.kind === 'too-large') throw new Error('it does not fit a transaction of the store')
+      return committed
+    })
+    if (outcome?.kind === 'committed') done(outcome.revision)
+    if (outcome !== undefined) return outcome
+    if (what === 'record') this.#refuse()
+    return { kind: 'refused' }
+  }
+
+  #refuse(): void {
+    const record = this.#record
+    if (record === undefined) return
+    const times = (this.#refused?.record === record ? this.#refused.times : 0) + 1
+    const pauseMs = Math.min(longestRefusedMs, retryMs * 2 ** times)
+    this.#refused = { record, times, until: after(this.#options.clock.now(), pauseMs) }
   }
 
   /** An acknowledgement may land behind its withdrawal, as there is nothing to guard the absence of. */
@@ -211,18 +252,23 @@ export class Registration {
     return true
   }
 
-  async #recordWrite(): Promise<Pending> {
-    const { store, host } = this.#options
+  /** Nothing while a record that was refused is not to be tried again yet. */
+  async #recordWrite(): Promise<Pending | undefined> {
+    const { store, host, clock } = this.#options
     const record = this.#record
     if (record === undefined) return nothing
+    const refused = this.#refused?.record === record ? this.#refused : undefined
+    if (refused !== undefined && refused.until > clock.now()) return undefined
     const json = JSON.stringify(record)
     if (json === this.#writtenRecord && !this.#doubtful.record) return nothing
-    // What a newer agent wrote besides is kept.
     const stored = await store.get(hosts, host)
-    const value = { ...stored?.value, ...record }
+    // What a newer agent wrote besides is kept, unless it is more than a record may hold.
+    const both = { ...stored?.value, ...record }
+    const value = JSON.stringify(both).length > mostRecordChars ? record : both
     const done = () => {
       this.#writtenRecord = json
       this.#doubtful.record = false
+      this.#refused = undefined
     }
     if (!this.#doubtful.record && JSON.stringify(stored?.value) === JSON.stringify(value)) {
       done()
@@ -283,3 +329,6 @@ const turnWithinMs = 3 * loopIdleMs
 const idleMs = 60_000
 const lookMs = 5000
 const retryMs = 250
+const longestRefusedMs = 60_000
+/** Far above what agents write, and far below what a transaction holds. */
+const mostRecordChars = 256 * 1024

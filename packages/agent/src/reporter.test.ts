@@ -9,6 +9,7 @@ import { seededChance } from '@boxcar/store/memory/seeded-chance'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Strikes } from './instance.ts'
+import { InternalErrors } from './internal-errors.ts'
 import { Reporter } from './reporter.ts'
 import { memoryFolder } from './state/files.ts'
 
@@ -42,6 +43,7 @@ describe('a reporter', () => {
       store,
       clock,
       log: silent,
+      errors: new InternalErrors({ log: silent, tell: event => reporter.tell(event) }),
       host,
       files,
       events: new EventWriter({ store, clock, chance: seededChance(1), writer: 'agent/h1', signal }),
@@ -49,7 +51,7 @@ describe('a reporter', () => {
       onFound: () => {},
       onRead: () => {},
     }
-    const reporter = new Reporter(options)
+    const reporter: Reporter = new Reporter(options)
     const running = reporter.run(signal)
     const end = async () => {
       stop.abort()

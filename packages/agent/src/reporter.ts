@@ -6,9 +6,11 @@
  * at any later time. So each write names what it replaces, and after a lost answer the store is read again and the reports
  * concerned are written once more, whatever it says; what lands after that is refused.
  */
-import type { Clock, Instant } from '@boxcar/core/model/clock'
+
+import { attempt, errorText } from '@boxcar/core/model/attempt'
+import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
 import type { HostId, InstanceId } from '@boxcar/core/model/ids'
-import { byId } from '@boxcar/core/model/ids'
+import { byId, parseInstanceId } from '@boxcar/core/model/ids'
 import { type Report, report as reportSchema } from '@boxcar/core/model/report'
 import { Bell } from '@boxcar/store/bell'
 import { absent, put, remove, unchanged } from '@boxcar/store/collection'
@@ -16,21 +18,24 @@ import type { EventText, EventWriter, ToldEvent } from '@boxcar/store/events'
 import { reports, events as storedEvents } from '@boxcar/store/keys'
 import type { Log } from '@boxcar/store/log'
 import {
+  type CommitOutcome,
   type Guard,
-  noRevision,
   type Revision,
   type Store,
   StoreUnavailable,
+  type Transaction,
   type Write,
 } from '@boxcar/store/store'
 import { z } from 'zod'
 import type { Strikes } from './instance.ts'
-import type { Files } from './state/files.ts'
+import type { InternalErrors } from './internal-errors.ts'
+import { type Files, readKept } from './state/files.ts'
 
 export interface ReporterOptions {
   readonly store: Store
   readonly clock: Clock
   readonly log: Log
+  readonly errors: InternalErrors
   readonly host: HostId
   readonly files: Files
   readonly events: EventWriter
@@ -55,9 +60,11 @@ interface Saved extends Strikes {
 }
 
 const fileName = 'reports.json'
-const saved = z.array(
-  z.object({ report: reportSchema, streak: z.int().min(0), examined: z.string().optional() }),
-)
+const saved = z.object({
+  report: reportSchema,
+  streak: z.int().min(0),
+  examined: z.string().optional(),
+})
 
 export class Reporter {
   readonly #options: ReporterOptions
@@ -75,6 +82,10 @@ export class Reporter {
   #most = mostWrites
   /** Those whose report is too large by itself; they go without what the run and its probes said. */
   readonly #slim = new Set<InstanceId>()
+  /** Those whose report the store refused by itself: each is tried by itself, after a pause that grows. */
+  readonly #refused = new Map<InstanceId, Refused>()
+  /** Batches in a row that the store called stale. */
+  #stales = 0
   readonly #firstRead = Promise.withResolvers<void>()
   #unsaved = false
   #isRead = false
@@ -86,14 +97,23 @@ export class Reporter {
 
   /** What an earlier run saved. */
   async load(): Promise<readonly Saved[]> {
-    const text = await this.#options.files.read(fileName)
+    const { files, log } = this.#options
+    const text = await readKept(files, fileName, log)
     if (text === undefined) return []
-    try {
-      return saved.parse(JSON.parse(text))
-    } catch {
-      this.#options.log.warn({}, `${fileName} cannot be read; counters of restarts begin anew`)
-      return []
-    }
+    const read = attempt(() => z.array(z.unknown()).parse(JSON.parse(text)))
+    const found = 'value' in read ? read.value.map(one => attempt(() => saved.parse(one))) : [read]
+    const odd = found.filter(one => 'error' in one)
+    if (odd.length > 0)
+      log.warn(
+        { entries: odd.length },
+        `${fileName} cannot be read in whole; counters of restarts begin anew`,
+      )
+    return found.flatMap(one => ('value' in one ? [one.value] : []))
+  }
+
+  /** What is to be in the store of an instance. */
+  wanted(instance: InstanceId): Saved | undefined {
+    return this.#wanted.get(instance)
   }
 
   /** What is to be in the store, and on disk with the strikes. */
@@ -109,6 +129,7 @@ export class Reporter {
   forget(instance: InstanceId): void {
     this.#wanted.delete(instance)
     this.#slim.delete(instance)
+    this.#refused.delete(instance)
     this.#gone.add(instance)
     this.#unsaved = true
     // Mostly the leader took it out with the placement.
@@ -158,7 +179,7 @@ export class Reporter {
   }
 
   async #readStored(signal: AbortSignal): Promise<void> {
-    const { store, clock, host, onFound, onRead } = this.#options
+    const { store, clock, host, errors, onFound, onRead } = this.#options
     while (!signal.aborted) {
       try {
         this.#isRead = true
@@ -168,7 +189,9 @@ export class Reporter {
         this.#stored.clear()
         for (const { id, value, modified } of entries) {
           this.#stored.set(id.instance, { json: JSON.stringify(value), gist: gistOf(value), at, modified })
-          if (!this.#gone.has(id.instance)) onFound(value)
+          // One that says it is of another instance is overwritten as it is.
+          if (!this.#gone.has(id.instance) && value.instance === id.instance)
+            errors.contain({ instance: id.instance }, 'taking up its stored report', () => onFound(value))
         }
         for (const { key } of unreadable) {
           const id = reports.read(key.slice(reports.name.length + 1))
@@ -194,14 +217,17 @@ export class Reporter {
 
   /** waits: the store did not take it; again shortly. stale: it is to be read first. */
   async #flush(): Promise<'done' | 'stale' | 'waits'> {
-    const { store, host, events, log } = this.#options
+    const { store, events } = this.#options
+    const suspect = this.#dueSuspect()
+    if (suspect !== undefined) await this.#flushAlone(suspect)
     const most = this.#most
     const { guards, writes, changes } = this.#batch(most)
     const room = Math.min(mostEventsAtOnce, most - writes.length)
     const told = events.isReady ? this.#events.slice(0, room) : []
     for (const event of told) writes.push(events.writeTold(event))
     if (writes.length === 0) return this.#events.length > 0 ? 'waits' : 'done'
-    const outcome = await store.commit({ guards, writes })
+    const outcome = await committed(store, { guards, writes })
+    if (outcome.kind !== 'stale') this.#stales = 0
     switch (outcome.kind) {
       case 'committed':
         for (const { done } of changes) done(outcome.revision)
@@ -218,25 +244,76 @@ export class Reporter {
         this.reread()
         // Or the lease of the events is gone.
         await events.check()
+        this.#stales += 1
+        // Read again and again, and stale still: one of them may always be.
+        if (this.#stales >= mostStales && changes.length > 0)
+          this.#isolate(writes.length, changes[0], told, outcome)
         return 'stale'
       case 'full':
         return 'waits'
       case 'too-large':
-        log.warn(
-          { writes: writes.length, host },
-          'a batch of reports does not fit a transaction; less at once',
-        )
-        this.#most = Math.max(1, Math.floor(writes.length / 2))
-        if (writes.length === 1) this.#giveWay(changes[0], told)
-        this.#bell.ring()
+      case 'refused':
+        this.#isolate(writes.length, changes[0], told, outcome)
         return 'done'
     }
   }
 
-  /** Reports to write and to remove, at most so many, each guarded by what it replaces. */
-  #batch(most: number): Batch {
+  /**
+   * A batch that the store does not take is halved until the one that it does not take stands alone; that one gives way, and the
+   * others go on.
+   */
+  #isolate(
+    writes: number,
+    change: Batch['changes'][number] | undefined,
+    told: readonly ToldEvent[],
+    outcome: Refusal,
+  ): void {
+    const { log, host } = this.#options
+    log.warn({ writes, host, outcome }, 'the store does not take a batch of reports; less at once')
+    this.#most = Math.max(1, Math.floor(writes / 2))
+    if (writes === 1) this.#giveWay(change, told, outcome)
+    this.#bell.ring()
+  }
+
+  /** A report that was refused by itself and is due again. */
+  #dueSuspect(): InstanceId | undefined {
+    const now = this.#options.clock.now()
+    for (const [instance, { until }] of this.#refused) if (until <= now) return instance
+    return undefined
+  }
+
+  async #flushAlone(instance: InstanceId): Promise<void> {
+    const { guards, writes, changes } = this.#batch(1, instance)
+    const [change] = changes
+    if (change === undefined) return void this.#refused.delete(instance)
+    const outcome = await committed(this.#options.store, { guards, writes })
+    switch (outcome.kind) {
+      case 'committed':
+        this.#refused.delete(instance)
+        return change.done(outcome.revision)
+      case 'unknown':
+        this.#doubtful.add(instance)
+        return this.reread()
+      case 'stale':
+        this.reread()
+        return this.#refuse(instance, outcome)
+      case 'full':
+        return
+      case 'too-large':
+      case 'refused':
+        return this.#giveWay(change, [], outcome)
+    }
+  }
+
+  /**
+   * Reports to write and to remove, at most so many, each guarded by what it replaces: of one instance, or of all but those that
+   * are tried by themselves.
+   */
+  #batch(most: number, only?: InstanceId): Batch {
     const { host, clock } = this.#options
     const batch: Batch = { guards: [], writes: [], changes: [] }
+    const isLeftOut = (instance: InstanceId) =>
+      only === undefined ? this.#refused.has(instance) : instance !== only
     const add = (instance: InstanceId, write: Write, done: (revision: Revision) => void) => {
       const modified = this.#stored.get(instance)?.modified
       const id = { host, instance }
@@ -246,7 +323,7 @@ export class Reporter {
     }
     for (const instance of [...this.#wanted.keys()].sort(byId)) {
       const wanted = this.#wanted.get(instance)?.report
-      if (wanted === undefined || batch.writes.length >= most) continue
+      if (wanted === undefined || batch.writes.length >= most || isLeftOut(instance)) continue
       const value = this.#slim.has(instance) ? slimmed(wanted) : wanted
       const [json, gist] = [JSON.stringify(value), gistOf(value)]
       if (!this.#isNews(instance, json, gist)) continue
@@ -257,6 +334,7 @@ export class Reporter {
     }
     for (const instance of this.#gone) {
       if (batch.writes.length >= most) break
+      if (isLeftOut(instance)) continue
       const done = () => {
         this.#stored.delete(instance)
         this.#gone.delete(instance)
@@ -268,11 +346,35 @@ export class Reporter {
     return batch
   }
 
-  /** What does not fit a transaction by itself: a report comes without its log, and what never fits is given up. */
-  #giveWay(change: Batch['changes'][number] | undefined, told: readonly ToldEvent[]): void {
-    if (change !== undefined && !this.#slim.has(change.instance)) this.#slim.add(change.instance)
-    else change?.done(this.#stored.get(change.instance)?.modified ?? noRevision)
+  /** What the store does not take by itself: a report comes without its log, then after a pause; an event is left out. */
+  #giveWay(change: Batch['changes'][number] | undefined, told: readonly ToldEvent[], outcome: Refusal): void {
+    if (change !== undefined) {
+      if (outcome.kind !== 'too-large' || this.#slim.has(change.instance))
+        return this.#refuse(change.instance, outcome)
+      this.#slim.add(change.instance)
+      return
+    }
     this.#events = this.#events.filter(event => !told.includes(event))
+    for (const { value } of told) this.#tellLeftOut(value, outcome)
+  }
+
+  #refuse(instance: InstanceId, outcome: Refusal): void {
+    const { clock, errors } = this.#options
+    errors.note({ instance }, 'writing its report', new Error(refusalWords(outcome)))
+    const times = (this.#refused.get(instance)?.times ?? 0) + 1
+    const pauseMs = Math.min(longestRefusedMs, retryMs * 2 ** times)
+    this.#refused.set(instance, { times, until: after(clock.now(), pauseMs) })
+  }
+
+  /** Of what it was about, as much as surely can be written. */
+  #tellLeftOut({ kind, instance, service, project }: ToldEvent['value'], outcome: Refusal): void {
+    const what = `an event of the kind ${kind.slice(0, 64)}`
+    this.#options.log.error({ kind, instance, outcome }, 'an event was not written and is left out')
+    if (kind === 'internal-error') return
+    const place = instance === undefined ? undefined : parseInstanceId(instance)
+    const about = place === undefined ? {} : { instance, service, project }
+    const message = `${what} could not be written and is left out: ${refusalWords(outcome)}`
+    this.tell({ ...about, kind: 'internal-error', level: 'error', message })
   }
 
   /** What only a probe's wording changed is news every few seconds, not at every probe. */
@@ -311,6 +413,40 @@ interface Batch {
   readonly changes: { readonly instance: InstanceId; readonly done: (revision: Revision) => void }[]
 }
 
+interface Refused {
+  readonly times: number
+  readonly until: Instant
+}
+
+/** Nothing was written, and it would be the same again. */
+type Refusal =
+  | { readonly kind: 'too-large' }
+  | { readonly kind: 'stale' }
+  | { readonly kind: 'refused'; readonly reason: string }
+
+/** A store throws where it cannot even send a transaction; that is a refusal of what is in it. */
+async function committed(
+  store: Store,
+  transaction: Transaction,
+): Promise<CommitOutcome | Extract<Refusal, { kind: 'refused' }>> {
+  try {
+    return await store.commit(transaction)
+  } catch (error) {
+    return { kind: 'refused', reason: errorText(error) }
+  }
+}
+
+function refusalWords(refusal: Refusal): string {
+  switch (refusal.kind) {
+    case 'too-large':
+      return 'it does not fit a transaction of the store'
+    case 'stale':
+      return 'the store finds it stale however often it is read'
+    case 'refused':
+      return refusal.reason.slice(0, 512)
+  }
+}
+
 const apartMs = 50
 const retryMs = 500
 const idleMs = 5000
@@ -319,6 +455,9 @@ const wordingMs = 10_000
 /** Each guarded by two compares, of which a transaction has room for 128. */
 const mostWrites = 60
 const mostEvents = 200
+/** Fewer are others' changes that were met. */
+const mostStales = 3
+const longestRefusedMs = 60_000
 /** Reading takes one round trip; whoever waits for it does not wait for a store that is away. */
 const readMs = 2000
 const mostEventsAtOnce = 20

@@ -6,6 +6,7 @@ import { silent } from '@boxcar/store/log'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
 import type { Entry, Revision } from '@boxcar/store/store'
 import { afterEach, describe, expect, test } from 'vitest'
+import { InternalErrors } from './internal-errors.ts'
 import type { ProxyFault } from './proxy/picture.ts'
 import type { ApplyOutcome, Proxy as EdgeProxy, ProxyHealth, RouteTable } from './proxy/proxy.ts'
 import { type ProxyState, Routing } from './routing.ts'
@@ -292,6 +293,7 @@ function start() {
     proxy: edge,
     clock,
     log: silent,
+    errors: new InternalErrors({ log: silent, tell: event => told.push(event.kind) }),
     tell: event => {
       told.push(event.kind)
       messages.push(event.message)

@@ -7,13 +7,14 @@
 import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
 import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import { compareRevisions } from '@boxcar/core/model/revision'
-import { type Route, type RouteAck, route } from '@boxcar/core/model/route'
+import { type Route, type RouteAck, routeOf } from '@boxcar/core/model/route'
 import { Bell } from '@boxcar/store/bell'
 import { routes } from '@boxcar/store/keys'
 import type { Log } from '@boxcar/store/log'
-import { type FollowStep, noRevision, type Revision } from '@boxcar/store/store'
+import { type Entry, type FollowStep, noRevision, type Revision } from '@boxcar/store/store'
+import { type InternalErrors, internalError } from './internal-errors.ts'
 import type { ProxyFault } from './proxy/picture.ts'
-import type { Proxy as EdgeProxy, ProxyHealth } from './proxy/proxy.ts'
+import type { ApplyOutcome, Proxy as EdgeProxy, ProxyHealth, RouteTable } from './proxy/proxy.ts'
 import { faultWords, unservedList } from './proxy/unserved.ts'
 import type { Tell } from './tell.ts'
 
@@ -25,6 +26,7 @@ export interface RoutingOptions {
   readonly proxy: EdgeProxy
   readonly clock: Clock
   readonly log: Log
+  readonly errors: InternalErrors
   readonly tell: Tell
   readonly onAck: (ack: RouteAck | undefined) => void
   readonly onState: (state: ProxyState) => void
@@ -61,12 +63,17 @@ export class Routing {
     const keys = new Set(step.unreadable.map(one => one.key))
     const isUnreadable = (service: ServiceName) => keys.has(`${routes.name}/${routes.spell(service)}`)
     if (step.kind === 'snapshot') {
-      this.#routes = new Map([...this.#routes].filter(([service]) => isUnreadable(service)))
+      const found = new Map<ServiceName, Route | undefined>()
       for (const entry of step.entries)
-        if (entry.kind === 'put' && entry.collection === routes) this.#put(entry.entry.value)
+        if (entry.kind === 'put' && entry.collection === routes)
+          found.set(entry.entry.id as ServiceName, this.#read(entry.entry))
+      const isOdd = (service: ServiceName) =>
+        isUnreadable(service) || (found.has(service) && found.get(service) === undefined)
+      this.#routes = new Map([...this.#routes].filter(([service]) => isOdd(service)))
+      for (const [service, read] of found) if (read !== undefined) this.#routes.set(service, read)
       for (const service of this.#outdated.keys())
-        if (!this.#routes.has(service) || !isUnreadable(service)) this.#outdated.delete(service)
-      for (const service of this.#routes.keys()) if (isUnreadable(service)) this.#outdate(service)
+        if (!this.#routes.has(service) || !isOdd(service)) this.#outdated.delete(service)
+      for (const service of this.#routes.keys()) if (isOdd(service)) this.#outdate(service)
       this.#revision = step.revision
       this.#bell.ring()
       return
@@ -76,8 +83,7 @@ export class Routing {
       if (change.collection !== routes) continue
       touched = true
       if (change.kind === 'put') {
-        this.#put(change.entry.value)
-        this.#outdated.delete(change.entry.id as ServiceName)
+        this.#put(change.entry)
         continue
       }
       const service = change.id as ServiceName // the id of `routes`
@@ -125,7 +131,7 @@ export class Routing {
     if (before !== undefined && clock.now() < before.until && proxy.health().kind !== 'ok') {
       return before.until - clock.now()
     }
-    const outcome = await proxy.apply({ revision, routes: new Map(this.#routes) })
+    const outcome = await this.#give({ revision, routes: new Map(this.#routes) })
     if (outcome.kind === 'applied') {
       this.#served = outcome.revision
       this.#refused = undefined
@@ -158,6 +164,17 @@ export class Routing {
       })
     }
     return pauseMs
+  }
+
+  /** A throw is a bug of the proxy's part of the agent; the table counts as refused, and is tried again. */
+  async #give(table: RouteTable): Promise<ApplyOutcome> {
+    const { proxy, errors } = this.#options
+    try {
+      return await proxy.apply(table)
+    } catch (error) {
+      errors.note({ what: 'the proxy' }, 'applying the routes', error)
+      return { kind: 'refused', why: internalError(error) }
+    }
   }
 
   /** What is acknowledged now; gives when to look again, milliseconds. */
@@ -226,9 +243,18 @@ export class Routing {
     this.#faultsTold = now
   }
 
-  #put(value: unknown): void {
-    const parsed = route.parse(value)
-    this.#routes.set(parsed.service, parsed)
+  #put(entry: Entry<unknown, unknown>): void {
+    const service = entry.id as ServiceName // the id of `routes`
+    const read = this.#read(entry)
+    if (read === undefined) return this.#outdate(service)
+    this.#routes.set(service, read)
+    this.#outdated.delete(service)
+  }
+
+  /** A route that throws is one that cannot be read. */
+  #read({ id, value }: Entry<unknown, unknown>): Route | undefined {
+    const service = id as ServiceName // the id of `routes`
+    return this.#options.errors.contain({ service }, 'reading its route', () => routeOf(service, value))
   }
 }
 

@@ -44,6 +44,8 @@ export async function listen(options: ServerOptions): Promise<AgentServer> {
     })
   })
   await bind(server, options)
+  // A connection that could not be accepted is no reason to end.
+  server.on('error', error => options.log.error({ error: String(error) }, 'the port of the agent failed'))
   const address = server.address()
   return {
     port: typeof address === 'object' && address !== null ? address.port : options.port,

@@ -7,6 +7,7 @@ import { containerSpec, type HostFacts } from './container-spec.ts'
 import type { Containers } from './containers.ts'
 import type { ContainerDetail, ContainerId, CreateOutcome, Engine } from './engine/engine.ts'
 import type { Instance } from './instance.ts'
+import type { InternalErrors } from './internal-errors.ts'
 import { type Asker, ask } from './probe/ask.ts'
 import { needsImage, planProbes } from './probe/plan.ts'
 import { Watch } from './probe/watch.ts'
@@ -21,6 +22,7 @@ export interface WorkContext {
   readonly asker: Asker
   readonly clock: Clock
   readonly log: Log
+  readonly errors: InternalErrors
   readonly containers: Containers
   readonly templates: Templates
   readonly tell: Tell
@@ -310,7 +312,7 @@ function beginWatch(
     ask: (question, signal) =>
       // The wrong port of what is ready would take it out of traffic.
       was === 'ready' && guessesPort && question.kind === 'tcp' && !routedPorts.isKnown
-        ? Promise.reject(new Error('it is not known yet which port is routed'))
+        ? Promise.resolve({ kind: 'undecided' })
         : ask(context.asker, container, question, signal),
     onChange: () => {
       if (!everReady && watch.state.ready) {
@@ -320,6 +322,7 @@ function beginWatch(
       }
       context.changed()
     },
+    onInternalError: (doing, error) => context.errors.note({ instance: order.instance }, doing, error),
   })
   instance.watchBy(watch)
 }

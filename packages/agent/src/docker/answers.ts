@@ -23,7 +23,10 @@ const containerId = z.custom<ContainerId>(
   value => typeof value === 'string' && isContainerId(value),
   'no container id',
 )
-const state = z.enum(['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead'])
+/** In a state of a newer engine a process may run: it is probed, and stopped before it is removed. */
+const state = z
+  .enum(['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead'])
+  .catch('running')
 const labelMap = z.record(z.string(), z.string()).nullish()
 
 export const info: z.ZodType<EngineInfo> = z
@@ -49,16 +52,20 @@ export const info: z.ZodType<EngineInfo> = z
 /** The kernel's names where images have others. */
 const architectures: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64' }
 
+/**
+ * One container with something odd in it does not make the list one that cannot be read: that would be an engine that is down, for
+ * all of them. None is left out either, since what is missed counts as gone. Only its id and its labels are needed.
+ */
 export const listed: z.ZodType<readonly Container[]> = z.array(
   z
     .object({
       Id: containerId,
-      Names: z.array(z.string()).nullish(),
+      Names: z.array(z.string()).nullish().catch(undefined),
       Labels: labelMap,
       State: state,
-      Image: z.string(),
-      ImageID: z.string(),
-      Created: z.number(),
+      Image: z.string().catch(''),
+      ImageID: z.string().catch(''),
+      Created: z.number().catch(0),
     })
     .transform(seen => ({
       id: seen.Id,

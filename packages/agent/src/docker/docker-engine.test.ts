@@ -86,6 +86,16 @@ test('an answer that is cut after its headers, that never comes, or that is no J
   await expect(open().list()).rejects.toThrow('no room')
 })
 
+test('one container with something odd in it makes no list that cannot be read, and is in it', async () => {
+  const odd = { Id: 'cd'.repeat(32), Names: 7, Labels: own, State: 'hibernating', Image: null, Created: '?' }
+  answer = (_, response) => json(response, 200, [odd, listed])
+  expect(await open().list()).toMatchObject([
+    // A process may run in it.
+    { id: odd.Id, name: '', state: 'running', labels: own },
+    { id, name: 'web', state: 'running' },
+  ])
+})
+
 test('no socket: one clear sentence', async () => {
   const engine = new DockerEngine({ address: `unix://${dir}/nothing.sock`, cluster: 'blue', host: 'h1' })
   await expect(engine.info()).rejects.toThrow(

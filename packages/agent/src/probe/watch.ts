@@ -12,7 +12,7 @@ import {
 } from '@boxcar/core/health/probe-state'
 import type { Clock, Instant } from '@boxcar/core/model/clock'
 import { Bell } from '@boxcar/store/bell'
-import type { ContainerId } from '../engine/engine.ts'
+import { type ContainerId, EngineFault, EngineUnavailable } from '../engine/engine.ts'
 import type { Probing, Question } from './plan.ts'
 
 export interface WatchOptions {
@@ -24,6 +24,8 @@ export interface WatchOptions {
   readonly ask: (question: Question, signal: AbortSignal) => Promise<ProbeAnswer>
   /** Something about it changed that others look at. */
   readonly onChange: () => void
+  /** A throw that is a bug of the agent: tells of it, and gives the reason to show. */
+  readonly onInternalError: (doing: string, error: unknown) => string
 }
 
 export class Watch {
@@ -34,13 +36,19 @@ export class Watch {
   readonly #bell = new Bell()
   readonly #asking = new Set<ProbeKind>()
   #state: ProbeState
+  #internalError: string | undefined
 
   constructor(options: WatchOptions) {
     this.#options = options
     this.container = options.container
     this.began = options.clock.now()
     this.#state = beginProbes(options.probing.plan, options.was, this.began)
-    void this.#run()
+    void this.#keepRunning()
+  }
+
+  /** What the agent itself fails at in probing it, until an answer is had again. That says nothing of the container. */
+  get internalError(): string | undefined {
+    return this.#internalError
   }
 
   get state(): ProbeState {
@@ -59,6 +67,26 @@ export class Watch {
     this.#stop.abort()
   }
 
+  /** One container whose probes throw is probed again after a while; nothing else ends by it. */
+  async #keepRunning(): Promise<void> {
+    const { clock } = this.#options
+    const { signal } = this.#stop
+    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(longestPauseMs, pauseMs * 2)) {
+      try {
+        return await this.#run()
+      } catch (error) {
+        this.#failed('probing', error)
+        await clock.sleep(pauseMs, signal)
+      }
+    }
+  }
+
+  #failed(doing: string, error: unknown): void {
+    const before = this.#internalError
+    this.#internalError = this.#options.onInternalError(doing, error)
+    if (before !== this.#internalError) this.#options.onChange()
+  }
+
   async #run(): Promise<void> {
     const { clock } = this.#options
     const { signal } = this.#stop
@@ -74,25 +102,51 @@ export class Watch {
   }
 
   async #ask(kind: ProbeKind): Promise<void> {
-    const { ask, probing, clock, onChange } = this.#options
-    const question = probing.questions[kind]
-    if (question === undefined) return
+    const { signal } = this.#stop
     this.#asking.add(kind)
-    let answer: ProbeAnswer
-    try {
-      answer = await ask(question, this.#stop.signal)
-    } catch {
-      // The engine could not be asked: that tells nothing of the container.
-      answer = { kind: 'undecided' }
-    }
+    const answer = await this.#answer(kind)
+    if (!signal.aborted && !this.#take(kind, answer))
+      // Its next probe would be due at once, again and again.
+      await this.#options.clock.sleep(longestPauseMs, signal)
     this.#asking.delete(kind)
-    if (this.#stop.signal.aborted) return
-    const before = this.#state
-    this.#state = heardProbe(before, probing.plan, kind, answer, clock.now())
-    if (differs(before, this.#state)) onChange()
     this.#bell.ring()
   }
+
+  async #answer(kind: ProbeKind): Promise<ProbeAnswer> {
+    const { ask, probing } = this.#options
+    try {
+      const question = probing.questions[kind]
+      return question === undefined ? undecided : await ask(question, this.#stop.signal)
+    } catch (error) {
+      // The engine could not be asked, or the agent fails: that tells nothing of the container.
+      if (!this.#stop.signal.aborted && !isNoAnswer(error)) this.#failed(`its ${kind} probe`, error)
+      return undecided
+    }
+  }
+
+  /** Whether the answer could be made something of. */
+  #take(kind: ProbeKind, answer: ProbeAnswer): boolean {
+    const { probing, clock, onChange } = this.#options
+    try {
+      const [before, failed] = [this.#state, this.#internalError]
+      this.#state = heardProbe(before, probing.plan, kind, answer, clock.now())
+      if (answer.kind !== 'undecided') this.#internalError = undefined
+      if (differs(before, this.#state) || failed !== this.#internalError) onChange()
+      return true
+    } catch (error) {
+      this.#failed(`the answer of its ${kind} probe`, error)
+      return false
+    }
+  }
 }
+
+const undecided: ProbeAnswer = { kind: 'undecided' }
+
+const isNoAnswer = (error: unknown): boolean =>
+  error instanceof EngineUnavailable || error instanceof EngineFault
+
+const firstPauseMs = 1000
+const longestPauseMs = 15_000
 
 const differs = (a: ProbeState, b: ProbeState): boolean =>
   a.ready !== b.ready ||

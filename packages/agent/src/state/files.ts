@@ -2,12 +2,26 @@
 import { createHash } from 'node:crypto'
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Log } from '@boxcar/store/log'
 
 export interface Files {
   /** Nothing where there is no such file. */
   read(name: string): Promise<string | undefined>
   /** Only its owner may read it. */
   write(name: string, text: string): Promise<void>
+}
+
+/** What a file of the folder says; one that the disk does not give is as good as none. */
+export async function readKept(files: Files, name: string, log: Log): Promise<string | undefined> {
+  try {
+    return await files.read(name)
+  } catch (error) {
+    log.error(
+      { file: name, error: String(error) },
+      'a file of the state folder cannot be read; going on without it',
+    )
+    return undefined
+  }
 }
 
 /**

@@ -4,9 +4,10 @@
  * as they were. So does an order that cannot be read: a newer leader may have written it.
  */
 
-import type { Order } from '@boxcar/core/instance/converge'
+import type { Failure, Order } from '@boxcar/core/instance/converge'
+import { attempt } from '@boxcar/core/model/attempt'
 import type { Instant } from '@boxcar/core/model/clock'
-import type { ClusterName, InstanceId } from '@boxcar/core/model/ids'
+import { type ClusterName, type InstanceId, instanceId } from '@boxcar/core/model/ids'
 import { type Placement, placement } from '@boxcar/core/model/placement'
 import {
   type ClusterRecord,
@@ -31,7 +32,13 @@ export interface PlacedOrder extends Order {
   readonly revision: Revision
 }
 
-export type Taken = { readonly kind: 'changed' } | { readonly kind: 'same' } | Refused
+export type Taken = Believed | Refused
+
+export interface Believed {
+  readonly kind: 'changed' | 'same'
+  /** Placements that could not be taken up, by what was thrown; each counts as one that cannot be read. */
+  readonly failures?: readonly Failure[]
+}
 
 /** Saved orders that are not taken up. */
 export interface Unusable {
@@ -60,8 +67,9 @@ const savedOrders = z.object({
   name: z.string().optional(),
   cluster: clusterRecord,
   head: revision,
-  orders: z.array(z.object({ created: revision, revision, placed: placement })),
+  orders: z.array(z.unknown()),
 })
+const savedOrder = z.object({ created: revision, revision, placed: placement })
 export type SavedOrders = z.input<typeof savedOrders>
 
 /** How an order makes its container, as one text: it is a label of the container. */
@@ -101,11 +109,12 @@ export class Orders {
       }
     this.#cluster = parsed.saved.cluster
     this.#head = parsed.saved.head
+    // One that is of no use takes none of the others along: the store says it anew, and nothing is ended for want of it before.
+    const read = parsed.saved.orders.map(one => savedOrder.safeParse(one).data)
     this.#orders = new Map(
-      parsed.saved.orders.map(({ created, revision: mod, placed }) => [
-        placed.instance,
-        orderOf(placed, created, mod),
-      ]),
+      read.flatMap(one =>
+        one === undefined ? [] : [[one.placed.instance, orderOf(one.placed, one.created, one.revision)]],
+      ),
     )
     return undefined
   }
@@ -188,6 +197,7 @@ export class Orders {
         return this.#takeSnapshot(step)
       case 'changes': {
         const unreadable = new Set(step.unreadable.map(one => one.key))
+        const failures: Failure[] = []
         let changed = false
         for (const change of step.changes) {
           if (change.collection === clusters) {
@@ -195,11 +205,13 @@ export class Orders {
             if (outcome.kind === 'refused') return outcome
             changed ||= outcome.kind === 'changed'
           }
-          if (change.collection === placements) changed = this.#takePlacement(change, unreadable) || changed
+          if (change.collection === placements)
+            changed = this.#tryPlacement(change, unreadable, failures) || changed
         }
         this.#noteUnreadable(step.unreadable)
+        for (const { instance } of failures) this.#unreadable.add(instance)
         this.#advance(step.revision)
-        return { kind: changed ? 'changed' : 'same' }
+        return believed(changed, failures)
       }
     }
   }
@@ -220,12 +232,12 @@ export class Orders {
       )
     const unreadable = new Set(step.unreadable.map(one => one.key))
     const standing = new Set<InstanceId>()
+    const failures: Failure[] = []
     let changed = outcome.kind === 'changed'
     for (const entry of step.entries) {
       if (entry.collection !== placements || entry.kind !== 'put') continue
-      const placed = placement.parse(entry.entry.value)
-      standing.add(placed.instance)
-      changed = this.#takePlacement(entry, unreadable) || changed
+      standing.add(instanceOf(entry))
+      changed = this.#tryPlacement(entry, unreadable, failures) || changed
     }
     for (const [instance, order] of this.#orders) {
       if (standing.has(instance) || isUnreadable(order, unreadable)) continue
@@ -234,8 +246,9 @@ export class Orders {
     }
     this.#unreadable.clear()
     this.#noteUnreadable(step.unreadable)
+    for (const { instance } of failures) this.#unreadable.add(instance)
     this.#advance(step.revision)
-    return { kind: changed ? 'changed' : 'same' }
+    return believed(changed, failures)
   }
 
   /** Whether this store is the one whose orders were obeyed so far. */
@@ -306,8 +319,16 @@ export class Orders {
     }
   }
 
+  /** One that throws holds up none of the others: what it ordered before stands. */
+  #tryPlacement(change: Change, unreadable: ReadonlySet<string>, failures: Failure[]): boolean {
+    const taken = attempt(() => this.#takePlacement(change, unreadable))
+    if ('value' in taken) return taken.value
+    failures.push({ instance: instanceOf(change), error: taken.error })
+    return false
+  }
+
   #takePlacement(change: Change, unreadable: ReadonlySet<string>): boolean {
-    const { instance } = (change.kind === 'removed' ? change.id : change.entry.id) as HostInstance // the id of `placements`
+    const instance = instanceOf(change)
     this.#unreadable.delete(instance)
     if (change.kind === 'removed') {
       const order = this.#orders.get(instance)
@@ -316,6 +337,10 @@ export class Orders {
       return this.#orders.delete(instance)
     }
     const placed = placement.parse(change.entry.value)
+    // Or it would order something of another instance, or of the same one on another host.
+    const { host } = change.entry.id as HostInstance // the id of `placements`
+    if (placed.instance !== instance || placed.host !== host || instanceId(placed) !== instance)
+      throw new Error(`it says that it is of ${placed.instance.slice(0, 200)} on ${placed.host}`)
     const known = this.#orders.get(placed.instance)
     if (known !== undefined && compareRevisions(change.entry.modified, known.revision) <= 0) return false
     this.#orders.set(placed.instance, orderOf(placed, change.entry.created, change.entry.modified))
@@ -331,6 +356,15 @@ const unreadableRecord = (unreadable: readonly Unreadable[]): string | undefined
   const bad = unreadable.find(one => one.collection === clusters.name)
   return bad === undefined ? undefined : `${bad.key} cannot be read: ${bad.reason}`
 }
+
+const believed = (changed: boolean, failures: readonly Failure[]): Believed => ({
+  kind: changed ? 'changed' : 'same',
+  ...(failures.length > 0 && { failures }),
+})
+
+/** Of a placement's key. */
+const instanceOf = (change: Change): InstanceId =>
+  ((change.kind === 'removed' ? change.id : change.entry.id) as HostInstance).instance // the id of `placements`
 
 const refuse = (store: Refused['store'], reason: string): Refused => ({ kind: 'refused', store, reason })
 

@@ -3,6 +3,7 @@ import { routes } from '@boxcar/store/keys'
 import { silent } from '@boxcar/store/log'
 import type { Change, Revision } from '@boxcar/store/store'
 import { expect, test } from 'vitest'
+import { InternalErrors } from '../internal-errors.ts'
 import { memoryFolder } from './files.ts'
 import { RoutedPorts } from './routed-ports.ts'
 
@@ -28,9 +29,11 @@ const routed = (service: ServiceName, port: string): Change => ({
 })
 const gone = (id: ServiceName): Change => ({ kind: 'removed', collection: routes, id, revision })
 
+const errors = new InternalErrors({ log: silent, tell: () => {} })
+
 test('routed ports are known as they were heard, also after a restart', async () => {
   const files = memoryFolder()
-  const ports = new RoutedPorts(files, silent)
+  const ports = new RoutedPorts(files, silent, errors)
   await ports.load()
   expect(ports.isKnown).toBe(false)
   ports.take({
@@ -40,14 +43,14 @@ test('routed ports are known as they were heard, also after a restart', async ()
     unreadable: [],
   })
   ports.take({ kind: 'changes', revision, changes: [routed(web, 'admin'), gone(api)], unreadable: [] })
-  const next = new RoutedPorts(files, silent)
+  const next = new RoutedPorts(files, silent, errors)
   await next.load()
   expect(next.isKnown).toBe(true)
   expect([next.of(web), next.of(api)]).toEqual(['admin', undefined])
 })
 
 test('a route that cannot be read leads where it led before', () => {
-  const ports = new RoutedPorts(memoryFolder(), silent)
+  const ports = new RoutedPorts(memoryFolder(), silent, errors)
   const unreadable = [{ collection: 'routes', key: `routes/${web}`, reason: 'of a newer version' }]
   ports.take({ kind: 'snapshot', revision, entries: [routed(web, 'http')], unreadable: [] })
   ports.take({ kind: 'changes', revision, changes: [gone(web)], unreadable })

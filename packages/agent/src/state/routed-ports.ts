@@ -3,12 +3,13 @@
  * restarts, so that an agent that comes back asks where it asked before.
  */
 import type { ServiceName } from '@boxcar/core/model/ids'
-import { route } from '@boxcar/core/model/route'
+import { type Route, routeOf } from '@boxcar/core/model/route'
 import { routes } from '@boxcar/store/keys'
 import type { Log } from '@boxcar/store/log'
 import type { FollowStep } from '@boxcar/store/store'
 import { z } from 'zod'
-import type { Files } from './files.ts'
+import type { InternalErrors } from '../internal-errors.ts'
+import { type Files, readKept } from './files.ts'
 
 const saved = z.object({ format: z.literal(1), ports: z.record(z.string(), z.string()) })
 
@@ -17,13 +18,15 @@ const fileName = 'routed-ports.json'
 export class RoutedPorts {
   readonly #files: Files
   readonly #log: Log
+  readonly #errors: InternalErrors
   #ports = new Map<string, string>()
   #isKnown = false
   #written = ''
 
-  constructor(files: Files, log: Log) {
+  constructor(files: Files, log: Log, errors: InternalErrors) {
     this.#files = files
     this.#log = log
+    this.#errors = errors
   }
 
   /** Whether routes were heard, now or by an earlier run. */
@@ -38,7 +41,7 @@ export class RoutedPorts {
 
   /** What an earlier run saved. */
   async load(): Promise<void> {
-    const text = await this.#files.read(fileName)
+    const text = await readKept(this.#files, fileName, this.#log)
     if (text === undefined) return
     try {
       this.#ports = new Map(Object.entries(saved.parse(JSON.parse(text)).ports))
@@ -61,16 +64,23 @@ export class RoutedPorts {
     for (const change of step.kind === 'snapshot' ? step.entries : step.changes) {
       if (change.collection !== routes) continue
       if (change.kind === 'put') {
-        const { service, listeners } = route.parse(change.entry.value)
-        const port = listeners[0]?.port
-        if (port === undefined) this.#ports.delete(service)
-        else this.#ports.set(service, port)
+        const service = change.entry.id as ServiceName // the id of `routes`
+        // One that throws says nothing new.
+        this.#errors.contain({ service }, 'reading its route', () =>
+          this.#put(routeOf(service, change.entry.value)),
+        )
       } else {
         const service = change.id as ServiceName // the id of `routes`
         if (!unreadable.has(`${routes.name}/${routes.spell(service)}`)) this.#ports.delete(service)
       }
     }
     void this.#save()
+  }
+
+  #put({ service, listeners }: Route): void {
+    const port = listeners[0]?.port
+    if (port === undefined) this.#ports.delete(service)
+    else this.#ports.set(service, port)
   }
 
   /** Best effort: an agent that restarts without it hears the routes from the store. */

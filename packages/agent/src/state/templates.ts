@@ -10,7 +10,8 @@ import { generations, specs } from '@boxcar/store/keys'
 import type { Log } from '@boxcar/store/log'
 import { type Store, StoreUnavailable } from '@boxcar/store/store'
 import { z } from 'zod'
-import type { Files } from './files.ts'
+import type { InternalErrors } from '../internal-errors.ts'
+import { type Files, readKept } from './files.ts'
 import type { PlacedOrder } from './orders.ts'
 
 const backoff = z.object({
@@ -23,7 +24,7 @@ const backoff = z.object({
 const savedTemplates = z.object({
   format: z.literal(1),
   generations: z.array(z.unknown()),
-  backoffs: z.record(z.string(), backoff),
+  backoffs: z.record(z.string(), z.unknown()),
 })
 
 const fileName = 'templates.json'
@@ -33,32 +34,45 @@ export class TemplateMissing extends Error {
   override readonly name = 'TemplateMissing'
 }
 
+export interface TemplatesOptions {
+  readonly store: Store
+  readonly files: Files
+  readonly log: Log
+  readonly errors: InternalErrors
+}
+
 export class Templates {
   readonly #store: Store
   readonly #files: Files
   readonly #log: Log
+  readonly #errors: InternalErrors
   readonly #records = new Map<string, GenerationRecord>()
   readonly #backoffs = new Map<string, Backoff>()
   readonly #reading = new Map<string, Promise<Template>>()
 
-  constructor(store: Store, files: Files, log: Log) {
+  constructor({ store, files, log, errors }: TemplatesOptions) {
     this.#store = store
     this.#files = files
     this.#log = log
+    this.#errors = errors
   }
 
   /** What an earlier run kept; what cannot be read is read from the store again. */
   async load(): Promise<void> {
-    const text = await this.#files.read(fileName)
+    const text = await readKept(this.#files, fileName, this.#log)
     if (text === undefined) return
     const parsed = savedTemplates.safeParse(jsonOf(text))
     if (!parsed.success)
       return this.#log.warn({}, `${fileName} cannot be read; its templates come from the store again`)
-    for (const one of parsed.data.generations) {
-      const record = generationRecord.safeParse(one)
-      if (record.success) this.#records.set(keyOf(record.data.uid, record.data.number), record.data)
+    for (const one of parsed.data.generations)
+      this.#errors.contain({ what: fileName }, 'reading one template', () => {
+        const record = generationRecord.safeParse(one)
+        if (record.success) this.#records.set(keyOf(record.data.uid, record.data.number), record.data)
+      })
+    for (const [uid, one] of Object.entries(parsed.data.backoffs)) {
+      const value = backoff.safeParse(one)
+      if (value.success) this.#backoffs.set(uid, value.data)
     }
-    for (const [uid, value] of Object.entries(parsed.data.backoffs)) this.#backoffs.set(uid, value)
   }
 
   /** Throws TemplateMissing where there is none to be had. Orders of one generation share a read. */
@@ -79,16 +93,18 @@ export class Templates {
     return this.#backoffs.get(order.uid) ?? defaultBackoff
   }
 
-  /** The spec's back-off takes effect in place, so it is read again when it is about to matter. Best effort. */
-  async refreshBackoff(order: PlacedOrder): Promise<void> {
-    try {
-      await this.#readBackoff(order.placed.service, order.uid)
-    } catch (error) {
-      if (!(error instanceof StoreUnavailable)) throw error
-    }
+  /** The spec's back-off takes effect in place, so it is read again when it is about to matter. Best effort: never rejects. */
+  async refreshBackoff({ instance, placed, uid }: PlacedOrder): Promise<void> {
+    await this.#errors.containLater({ instance }, 'reading how it is restarted', async () => {
+      try {
+        await this.#readBackoff(placed.service, uid)
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable)) throw error
+      }
+    })
   }
 
-  /** Keeps on disk only what the orders need. */
+  /** Keeps on disk only what the orders need. Never rejects. */
   async keepFor(orders: ReadonlyMap<InstanceId, PlacedOrder>): Promise<void> {
     const needed = new Set([...orders.values()].map(order => keyOf(order.uid, order.placed.generation)))
     const uids = new Set([...orders.values()].map(order => order.uid))
@@ -123,12 +139,12 @@ export class Templates {
   }
 
   async #save(): Promise<void> {
-    const text = JSON.stringify({
-      format: 1,
-      generations: [...this.#records.values()].map(({ template: _, ...stored }) => stored),
-      backoffs: Object.fromEntries(this.#backoffs),
-    })
     try {
+      const text = JSON.stringify({
+        format: 1,
+        generations: [...this.#records.values()].map(({ template: _, ...stored }) => stored),
+        backoffs: Object.fromEntries(this.#backoffs),
+      })
       await this.#files.write(fileName, text)
     } catch (error) {
       this.#log.warn(

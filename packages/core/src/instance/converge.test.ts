@@ -52,12 +52,22 @@ interface Scene {
   readonly orders?: Look['ordersAre']
   readonly unaskedMs?: number
   readonly unreadable?: readonly InstanceId[]
+  readonly skipped?: readonly InstanceId[]
 }
-function decide({ order: told, boxes = [], memory, orders = 'fresh', unaskedMs, unreadable = [] }: Scene) {
+function decide({
+  order: told,
+  boxes = [],
+  memory,
+  orders = 'fresh',
+  unaskedMs,
+  unreadable = [],
+  skipped = [],
+}: Scene) {
   const containers = boxes === 'engine-away' ? undefined : boxes
   const look: Look = {
     orders: new Map(told === undefined ? [] : [[told.instance, told]]),
     unreadable: new Set(unreadable),
+    skipped: new Set(skipped),
     containers,
     memories: new Map(memory === undefined ? [] : [[a, memory]]),
     held: new Set(),
@@ -221,6 +231,12 @@ describe('what a host does next', () => {
     ],
     ['and does not forget it', { memory: remembered(), unreadable: [a] }, []],
     [
+      'leaves as it is what the agent itself failed at a moment ago',
+      { order: stopOrder, boxes: [box('c1')], skipped: [a] },
+      [],
+    ],
+    ['also where nobody asks for it', { boxes: [box('c1')], unaskedMs: 1_000_000, skipped: [a] }, []],
+    [
       'stops at once though a start was hindered',
       { order: stopOrder, boxes: [box('c1')], memory: remembered({ hindered: 'start', retryAt: later }) },
       [{ kind: 'stop', instance: a, containers: ['c1'] }],
@@ -254,6 +270,32 @@ describe('what a host does next', () => {
     ['nothing', { order: order(), boxes: [box('c1')], memory: remembered({ watched: 'c1' }) }, undefined],
   ])('looks again at %s', (_, scene, at) => {
     expect(decide(scene).lookAgainAt).toBe(at)
+  })
+
+  test('decides for the others where one instance throws, and says which one did', () => {
+    const b = 'shop/web/1/1' as InstanceId
+    const odd: Memory = {
+      ...remembered(),
+      get watched(): string {
+        throw new Error('so ordered')
+      },
+    }
+    const look: Look = {
+      orders: new Map([
+        [a, order()],
+        [b, order({ instance: b })],
+      ]),
+      unreadable: new Set(),
+      skipped: new Set(),
+      containers: [box('c1')],
+      memories: new Map([[a, odd]]),
+      held: new Set(),
+      ordersAre: 'fresh',
+      unaskedSince: new Map(),
+    }
+    const { actions, failures } = converge(look, now)
+    expect(actions).toEqual([{ kind: 'start', instance: b, attempt: 1 }])
+    expect(failures).toMatchObject([{ instance: a, error: { message: 'so ordered' } }])
   })
 
   test('counts the time without an order only while orders are fresh', () => {

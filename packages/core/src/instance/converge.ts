@@ -6,6 +6,7 @@
  * but itself. The absence of orders is never an order: what nobody asked for is ended only while the orders are known to be
  * complete and fresh, and only after it went unasked for a while.
  */
+import { attempt } from '../model/attempt.ts'
 import { after, type Instant } from '../model/clock.ts'
 import { byId, type InstanceId } from '../model/ids.ts'
 
@@ -57,6 +58,8 @@ export interface Look {
   readonly orders: ReadonlyMap<InstanceId, Order>
   /** What the leader wants of these stands in words that are not understood: nothing is begun with them, nor ended. */
   readonly unreadable: ReadonlySet<InstanceId>
+  /** Instances that the agent itself failed at a moment ago: each is left as it is until it is tried again. */
+  readonly skipped: ReadonlySet<InstanceId>
   /** Nothing where the engine was not heard yet, or is away. */
   readonly containers: readonly SeenContainer[] | undefined
   readonly memories: ReadonlyMap<InstanceId, Memory>
@@ -112,8 +115,15 @@ export type Unwanted =
 
 export interface Decision {
   readonly actions: readonly Action[]
+  /** What was thrown for single instances; nothing was decided for these. */
+  readonly failures: readonly Failure[]
   /** When time alone will change the decision. */
   readonly lookAgainAt: Instant | undefined
+}
+
+export interface Failure {
+  readonly instance: InstanceId
+  readonly error: unknown
 }
 
 /** How long a container goes unasked for before it is ended. */
@@ -121,9 +131,14 @@ export const unaskedMs = 10_000
 
 export function converge(look: Look, now: Instant): Decision {
   const draft = new Draft(look, now)
-  for (const instance of draft.instances()) decideFor(instance, draft)
+  const failures: Failure[] = []
+  for (const instance of draft.instances()) {
+    if (look.skipped.has(instance)) continue
+    const decided = attempt(() => decideFor(instance, draft))
+    if ('error' in decided) failures.push({ instance, error: decided.error })
+  }
   endUnasked(draft)
-  return { actions: draft.actions, lookAgainAt: draft.lookAgainAt }
+  return { actions: draft.actions, failures, lookAgainAt: draft.lookAgainAt }
 }
 
 /** Since when each container has had no order; only counted while orders are fresh, and from the start after every gap. */
@@ -243,6 +258,7 @@ function endUnasked(draft: Draft): void {
     if (since === undefined || look.held.has(container.id)) continue
     const { instance } = container
     if (instance !== undefined) {
+      if (look.skipped.has(instance)) continue
       const isBusy = ending.has(instance) || look.memories.get(instance)?.doing !== undefined
       if (isBusy || isAsked(instance, look)) continue
     }

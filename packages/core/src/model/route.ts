@@ -44,7 +44,10 @@ export type Endpoint = z.infer<typeof endpoint>
 
 /** A generation behind a route: how much of the traffic it gets, and who answers for it. */
 export const backing = z.object({
-  generation: z.custom<GenerationNumber>(v => typeof v === 'number'),
+  generation: z
+    .int()
+    .min(1)
+    .transform(n => n as GenerationNumber),
   /** In tenths of a percent, 0 to 1000; all backings of a route together 1000, or 0 where nothing answers yet. */
   share: z.int().min(0).max(1000),
   /** Ready instances, in id order. With share 0 they are known to the proxies ahead of a switch, or kept for an undo. */
@@ -64,13 +67,20 @@ export const route = z.object({
 })
 export type Route = z.infer<typeof route>
 
+/** The route that is stored for a service. Throws for one that says it is of another service: it would stand in its place. */
+export function routeOf(service: ServiceName, value: unknown): Route {
+  const read = route.parse(value)
+  if (read.service !== service) throw new Error(`it says that it is of ${read.service.slice(0, 200)}`)
+  return read
+}
+
 /**
  * What one host's proxy says of itself: everything up to `revision` of the routes is applied, but for what `unserved` names. An
  * endpoint that left the routes and still has open requests is listed in `draining` until they ended or their drain time is
  * over.
  */
 export const routeAck = z.object({
-  revision: z.string(),
+  revision: z.string().regex(/^\d{1,20}$/),
   draining: z.array(z.custom<InstanceId>(v => typeof v === 'string')).readonly(),
   /** Left out: all is served. */
   unserved: z.array(unserved).readonly().optional(),
