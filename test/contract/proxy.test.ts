@@ -176,6 +176,69 @@ describe('a reload', () => {
   })
 })
 
+describe('a route that cannot be had', () => {
+  test('holds up no other: the rest is served, and the fault names its service', async () => {
+    const { proxy: plain, port, open, options } = await room()
+    await plain.leave()
+    const { path, refuse, accept } = await pickyOf(options.dir, 'shop_2fbad__')
+    const proxy = await open({ ...options, haproxy: path })
+    const [blue, green] = [await app('g1'), await app('g2')]
+    const badPort = await freePort()
+    const bad = route('shop/bad', [http(badPort)], [[1, 1000, [blue]]])
+    const more = Array.from({ length: 5 }, (_, n) =>
+      route(`more/s${n}`, [http(port, { hostnames: [`s${n}.example`] })], [[1, 1000, [blue]]]),
+    )
+    const web = (by: App) => route('shop/web', [http(port)], [[1, 1000, [by]]])
+    await refuse()
+    const outcome = await proxy.apply(tableOf(bad, web(blue), ...more))
+    const fault = { kind: 'listener', service: 'shop/bad', listen: badPort }
+    expect(outcome).toMatchObject({ kind: 'applied', faults: [fault] })
+    expect((await ask({ port })).by).toBe('g1')
+    expect((await ask({ port, headers: { host: 's4.example' } })).by).toBe('g1')
+    // Later tables go on without it, and need no trial of it.
+    await proxy.apply(tableOf(bad, web(green), ...more))
+    expect((await ask({ port })).by).toBe('g2')
+    expect(proxy.health()).toMatchObject({ kind: 'ok', faults: [fault] })
+    // Asked for anew it is tried anew.
+    await accept()
+    const mended = route('shop/bad', [http(badPort)], [[1, 1000, [green]]])
+    await applied(proxy, tableOf(mended, web(green), ...more))
+    expect((await ask({ port: badPort })).by).toBe('g2')
+  })
+
+  test('leaves served what was served of its service before', async () => {
+    const { proxy: plain, port, open, options } = await room()
+    await plain.leave()
+    const { path, refuse } = await pickyOf(options.dir, 'shop_2fbad__extra__')
+    const proxy = await open({ ...options, haproxy: path })
+    const [blue, green] = [await app('g1'), await app('g2')]
+    const badPort = await freePort()
+    const bad = (listeners: Listener[]) => route('shop/bad', listeners, [[1, 1000, [blue]]])
+    const web = (by: App) => route('shop/web', [http(port)], [[1, 1000, [by]]])
+    await applied(proxy, tableOf(bad([http(badPort)]), web(blue)))
+    await refuse()
+    const worse = bad([http(badPort, { port: 'extra' })])
+    const outcome = await proxy.apply(tableOf(worse, web(green)))
+    expect(outcome).toMatchObject({ kind: 'applied', faults: [{ service: 'shop/bad', listen: badPort }] })
+    expect((await ask({ port })).by).toBe('g2')
+    expect((await ask({ port: badPort })).by).toBe('g1')
+  })
+
+  test('that no command has room for is not even tried', async () => {
+    const { proxy, port } = await room()
+    const [blue, green] = [await app('g1'), await app('g2')]
+    const name = 'p'.repeat(20_000)
+    const bad = route('shop/bad', [http(await freePort(), { port: name })], [[1, 1000, [blue]]])
+    const web = (by: App) => route('shop/web', [http(port)], [[1, 1000, [by]]])
+    const why = expect.stringContaining('the name of a port has at most 64 bytes')
+    for (const by of [blue, green]) {
+      const outcome = await proxy.apply(tableOf(bad, web(by)))
+      expect(outcome).toMatchObject({ kind: 'applied', faults: [{ service: 'shop/bad', why }] })
+    }
+    expect((await ask({ port })).by).toBe('g2')
+  })
+})
+
 describe('a backend that dies', () => {
   test('fails no GET, and gets no POST twice', async () => {
     const { proxy, port } = await room()
@@ -899,6 +962,21 @@ async function moody(dir: string) {
   const script = `#!/bin/sh
 if [ "$1" = -c ] && [ -e ${sign} ]; then
   echo "[ALERT] (1) : no such keyword" >&2
+  exit 1
+fi
+exec ${haproxy} "$@"
+`
+  await writeFile(path, script, { mode: 0o700 })
+  return { path, refuse: () => writeFile(sign, ''), accept: () => rm(sign) }
+}
+
+/** A binary that, while it is told to, finds fault with every configuration in which a word stands. */
+async function pickyOf(dir: string, word: string) {
+  const path = `${dir}/picky`
+  const sign = `${dir}/refuse`
+  const script = `#!/bin/sh
+if [ "$1" = -c ] && [ -e ${sign} ] && grep -q ${word} "$3"; then
+  echo "[ALERT] (1) : ${word} is not liked" >&2
   exit 1
 fi
 exec ${haproxy} "$@"

@@ -10,6 +10,7 @@ import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import { compareRevisions } from '@boxcar/core/model/revision'
 import type { Route } from '@boxcar/core/model/route'
 import type { Logger } from 'pino'
+import { internalError } from '../internal-errors.ts'
 import { difference, type Join, joinCommands, welcomeCommands } from './difference.ts'
 import { ProxyFiles, type Served, whyUnwritten } from './files.ts'
 import {
@@ -49,7 +50,8 @@ import {
   useCommand,
   type Workers,
 } from './runtime.ts'
-import { arrange, type Layout, release, sameEndpoint } from './slots.ts'
+import { culpritsOf, SetAside } from './set-aside.ts'
+import { arrange, type Layout, release, type ServiceLayout, sameEndpoint } from './slots.ts'
 import { loadState } from './state.ts'
 
 /** Every route of the cluster at one revision. */
@@ -161,7 +163,12 @@ class ProxyRoom implements Proxy {
   #queue: Promise<unknown> = Promise.resolve()
   #wanted: { readonly table: RouteTable; readonly waiters: readonly Waiter[] } | undefined
 
-  /** The newest table that was asked for, and what is served. */
+  /** The newest table that was asked for, as it was asked for. */
+  #asked: RouteTable | undefined
+  readonly #aside = new SetAside()
+  /** The table that HAProxy refused last. */
+  #invalid: RouteTable | undefined
+  /** The newest table that was asked for, without what is set aside of it, and what is served. */
   #table: RouteTable | undefined
   #layout: Layout = new Map()
   /** What the newest worker says, as far as known. */
@@ -223,7 +230,12 @@ class ProxyRoom implements Proxy {
         this.#options.log.info({ adopted, pid: this.#process.pid, outcome: outcome.kind }, 'proxy opened')
       }
     }
-    this.#loops = Promise.all([this.#supervise(), this.#drain(), this.#probe(), this.#watchPulse()])
+    this.#loops = Promise.all([
+      this.#keep('the supervision', () => this.#supervise()),
+      this.#keep('the draining', () => this.#drain()),
+      this.#keep('the probing', () => this.#probe()),
+      this.#keep('the watch of its pulse', () => this.#watchPulse()),
+    ])
   }
 
   #observed(picture: Picture): Promise<Picture | undefined> {
@@ -253,13 +265,99 @@ class ProxyRoom implements Proxy {
     const wanted = this.#wanted
     this.#wanted = undefined
     if (wanted === undefined) return
-    this.#table = wanted.table
     try {
-      const outcome = await this.#settle(wanted.table)
+      const outcome = await this.#settleAsked(wanted.table)
       for (const waiter of wanted.waiters) waiter.resolve(outcome)
     } catch (error) {
       for (const waiter of wanted.waiters) waiter.reject(error)
     }
+  }
+
+  /** Settles a table; a service whose route cannot be had holds up no other (set-aside.ts). */
+  async #settleAsked(asked: RouteTable): Promise<ApplyOutcome> {
+    this.#asked = asked
+    const table = this.#admit(asked)
+    this.#table = table
+    let outcome: ApplyOutcome
+    try {
+      outcome = await this.#settle(table)
+      if (outcome.kind !== 'refused' || this.#invalid !== table) return this.#withFaults(outcome)
+      if (!(await this.#setAside(table))) return outcome
+    } catch (error) {
+      if (!(await this.#setAside(table))) throw error
+    }
+    const others = this.#admit(asked)
+    this.#table = others
+    return this.#withFaults(await this.#settle(others))
+  }
+
+  #admit(asked: RouteTable): RouteTable {
+    const served = this.#good?.table.routes ?? new Map<ServiceName, Route>()
+    const routes = this.#aside.admit(asked.routes, served, this.#now())
+    return routes.size === asked.routes.size &&
+      [...routes].every(([name, one]) => asked.routes.get(name) === one)
+      ? asked
+      : { ...asked, routes }
+  }
+
+  #withFaults(outcome: ApplyOutcome): ApplyOutcome {
+    return outcome.kind === 'applied' ? { ...outcome, faults: this.health().faults } : outcome
+  }
+
+  /** Sets aside the services at which a table fails; whether there are any. */
+  async #setAside(table: RouteTable): Promise<boolean> {
+    const { log } = this.#options
+    try {
+      const culprits = await culpritsOf([...table.routes.keys()], names => this.#whyNot(table, names))
+      for (const [service, why] of culprits) {
+        const route = table.routes.get(service)
+        if (route === undefined) continue
+        log.error({ service, why }, 'a route cannot be served and is set aside')
+        this.#aside.add(service, route, why, this.#now())
+      }
+      return culprits.size > 0
+    } catch (error) {
+      // A disk that takes no trial tells nothing of the routes.
+      log.warn({ error: String(error) }, 'it was not found out which route is refused')
+      return false
+    }
+  }
+
+  /** Why a proxy with only these services cannot be had. */
+  async #whyNot(
+    { revision, routes }: RouteTable,
+    names: readonly ServiceName[],
+  ): Promise<string | undefined> {
+    const [only, before] = [new Map<ServiceName, Route>(), new Map<ServiceName, ServiceLayout>()]
+    for (const name of names) {
+      const [route, layout] = [routes.get(name), this.#layout.get(name)]
+      if (route !== undefined) only.set(name, route)
+      if (layout !== undefined) before.set(name, layout)
+    }
+    try {
+      const { picture } = this.#draw(only, arrange(before, only, 'fit'))
+      return await this.#check(picture, { revision, routes: only })
+    } catch (error) {
+      if (whyUnwritten(error) !== undefined) throw error
+      return internalError(error)
+    }
+  }
+
+  /** What was set aside is tried again now and then: it may have been no fault of its own. */
+  async #retryAside(): Promise<void> {
+    const asked = this.#asked
+    if (asked === undefined || this.#stop.signal.aborted) return
+    let isFree = false
+    for (const service of this.#aside.due(this.#now())) {
+      const route = asked.routes.get(service)
+      const why = route === undefined ? undefined : await this.#whyNot(asked, [service])
+      if (route !== undefined && why !== undefined) this.#aside.add(service, route, why, this.#now())
+      else {
+        this.#aside.delete(service)
+        isFree = true
+      }
+    }
+    if (isFree) await this.#settleAsked(asked)
   }
 
   async draining(): Promise<readonly InstanceId[]> {
@@ -271,6 +369,7 @@ class ProxyRoom implements Proxy {
     const held = new Set(this.#held.map(doorKey))
     const faults: readonly ProxyFault[] = [
       ...this.#faults,
+      ...this.#aside.faults(),
       ...this.#shared
         .filter(door => held.has(doorKey(door)))
         .map(door => portFault({ ...door, reason: 'shared' }, this.#addresses)),
@@ -419,6 +518,7 @@ class ProxyRoom implements Proxy {
       ((!alive && this.#good.table === table) ||
         structureOf(this.#good.picture, dir) === structureOf(picture, dir))
     const why = known ? undefined : await this.#check(picture, table)
+    this.#invalid = why === undefined ? undefined : table
     if (why !== undefined) return { kind: 'refused', why }
     const next: Served = { table, layout, picture }
     await this.#files.write(next)
@@ -693,6 +793,7 @@ class ProxyRoom implements Proxy {
       else if (bad > 1) this.#fail(why)
       await this.#retryClosed()
       await this.#exclusively(() => this.#catchUp())
+      await this.#exclusively(() => this.#retryAside())
       if (now - repair < repairEveryMs) continue
       const tookMs = await this.#exclusively(() => this.#repairDrift())
       repair = (this.#now() + 100 * tookMs) as Instant
@@ -778,6 +879,24 @@ class ProxyRoom implements Proxy {
       if (!(error instanceof RuntimeSilent)) throw error
     }
     return this.#now() - began
+  }
+
+  /** One of the loops, again after a while where it throws: that is a bug, and the process serves all the same. */
+  async #keep(what: string, loop: () => Promise<void>): Promise<void> {
+    const { clock, log } = this.#options
+    for (let pauseMs = 250; !this.#stop.signal.aborted; pauseMs = Math.min(30_000, pauseMs * 2)) {
+      try {
+        await loop()
+      } catch (error) {
+        const why = `${what} of the proxy broke: ${internalError(error)}`
+        log.error(
+          { why, error: error instanceof Error ? error.stack : undefined },
+          'an internal error, which is a bug',
+        )
+        this.#fail(why)
+        await clock.sleep(pauseMs, this.#stop.signal)
+      }
+    }
   }
 
   /** One thing at a time. */

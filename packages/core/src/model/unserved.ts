@@ -22,6 +22,8 @@ export const unservedReasons = [
   'claimed',
   /** The proxy cannot hold such a path or host name. */
   'unfit',
+  /** The proxy refuses the routes of the service, or its agent fails at them; what was served of them before is served still. */
+  'refused',
   /** An instance that shall answer has no such port, or no address. */
   'no-endpoint',
   /** What a newer agent says. */
@@ -94,6 +96,7 @@ export function unservedWords({ listen, address, reason, holder, detail }: Unser
     case 'protocol':
     case 'claimed':
     case 'unfit':
+    case 'refused':
     case 'no-endpoint':
     case 'other':
       return `${port} is not served${more}`
@@ -121,6 +124,7 @@ export function unservedNext({ listen, reason, holder }: Unserved, host: string)
     case 'no-endpoint':
       return 'see the ports of the instance: boxcar describe instance NAME'
     case 'cannot-listen':
+    case 'refused':
     case 'other':
       return `see the log of the agent of ${host}`
   }
