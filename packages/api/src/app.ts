@@ -100,7 +100,7 @@ export async function buildApp(deps: ApiDeps): Promise<App> {
   })
 
   const health = new StoreHealth(deps)
-  const picture = new Picture(deps.mirror, deps.clusterName, () => health.whyNoOrders())
+  const picture = new Picture(deps.mirror, deps.clusterName, () => health.whyNoOrders(), deps.log)
   const context: RouteContext = {
     deps,
     health,

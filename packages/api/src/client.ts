@@ -2,6 +2,7 @@
  * The typed client of the API: fetch and the schemas of views.ts, nothing else. The CLI, the dashboard and the tests use it.
  * A refusal is thrown as `ApiProblem`, a server that cannot be reached or understood as `ApiUnreachable`.
  */
+import { attempt } from '@boxcar/core/model/attempt'
 import { z } from 'zod'
 import {
   type ActedView,
@@ -320,8 +321,8 @@ function callerOf(options: ClientOptions) {
     if (!response.ok) throw await problemOf(server, response)
     try {
       for await (const line of linesOf(response)) {
-        const parsed = line === '' ? undefined : logLine.safeParse(JSON.parse(line))
-        if (parsed?.success === true) yield parsed.data
+        const parsed = line === '' ? undefined : attempt(() => logLine.parse(JSON.parse(line)))
+        if (parsed !== undefined && 'value' in parsed) yield parsed.value
       }
     } catch (error) {
       if (signal.aborted) return

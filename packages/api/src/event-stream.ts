@@ -2,6 +2,7 @@
  * Events as a stream that can be taken up again. An event's id is the revision that wrote it and its place among the events
  * of that revision, so two servers give one event one id, and `Last-Event-ID` says exactly what a reader has.
  */
+import { attempt } from '@boxcar/core/model/attempt'
 import type { ClusterEvent } from '@boxcar/core/model/event'
 import {
   byId,
@@ -13,6 +14,7 @@ import {
 import { type EventId, events } from '@boxcar/store/keys'
 import { compareRevisions, type Entry, type Revision } from '@boxcar/store/store'
 import type { ApiDeps } from './deps.ts'
+import { internalProblem } from './unknown.ts'
 import type { EventView } from './views.ts'
 
 export interface EventAsk {
@@ -154,12 +156,24 @@ function placed(entries: readonly EventEntry[]): readonly EventView[] {
   )
   let index = -1
   let last: Revision | undefined
-  return sorted.map(({ modified, value }) => {
+  return sorted.map(({ id, modified, value }) => {
     index = modified === last ? index + 1 : 0
     last = modified
-    return viewOf(value, `${modified}.${index}`)
+    const place = `${modified}.${index}`
+    const view = attempt(() => viewOf(value, place))
+    return 'value' in view ? view.value : unknownEvent(id, place, view.error)
   })
 }
+
+/** In the place of an event that cannot be shown, so that the others keep their ids. */
+const unknownEvent = ({ writer }: EventId, id: string, error: unknown): EventView => ({
+  id,
+  at: 0,
+  kind: 'internal-error',
+  message: `an event of ${writer} is here: ${internalProblem(error).reason}`,
+  level: 'error',
+  writer,
+})
 
 const optional = ['term', 'actor', 'project', 'service', 'host', 'instance'] as const
 

@@ -1,5 +1,7 @@
+import { attempt, errorText } from '@boxcar/core/model/attempt'
 import { byId } from '@boxcar/core/model/ids'
 import type { Collection } from '@boxcar/store/collection'
+import { type Log, silent } from '@boxcar/store/log'
 import type { Mirror } from '@boxcar/store/mirror'
 import type { Entry } from '@boxcar/store/store'
 
@@ -7,16 +9,30 @@ import type { Entry } from '@boxcar/store/store'
 export class Grouped<Id, Value, Group> {
   readonly #groups = new Map<Group, Map<string, Entry<Id, Value>>>()
 
-  constructor(mirror: Mirror, collection: Collection<Id, Value>, groupOf: (id: Id) => Group) {
-    for (const [key, entry] of mirror.of(collection)) this.#put(groupOf(entry.id), key, entry)
+  constructor(
+    mirror: Mirror,
+    collection: Collection<Id, Value>,
+    groupOf: (id: Id) => Group,
+    log: Log = silent,
+  ) {
+    /** One entry that belongs nowhere keeps none of the others out. */
+    const take = (key: string, change: () => void) => {
+      const taken = attempt(change)
+      if ('error' in taken)
+        log.error({ key, error: errorText(taken.error) }, 'a record was not taken up: this is a bug')
+    }
+    for (const [key, entry] of mirror.of(collection))
+      take(key, () => this.#put(groupOf(entry.id), key, entry))
     mirror.onChange(changes => {
       for (const change of changes) {
         if (change.collection.name !== collection.name) continue
         // A change of this collection carries this collection's ids and values.
         const id = (change.kind === 'put' ? change.entry.id : change.id) as Id
         const key = collection.spell(id)
-        if (change.kind === 'put') this.#put(groupOf(id), key, change.entry as Entry<Id, Value>)
-        else this.#remove(groupOf(id), key)
+        take(key, () => {
+          if (change.kind === 'put') this.#put(groupOf(id), key, change.entry as Entry<Id, Value>)
+          else this.#remove(groupOf(id), key)
+        })
       }
     })
   }

@@ -6,6 +6,7 @@ import { hostSettingsOf, hosts, presences } from '@boxcar/store/keys'
 import type { ApiDeps } from './deps.ts'
 import type { Picture } from './picture.ts'
 import type { Refusal } from './refusal.ts'
+import { refuseUnread } from './unread.ts'
 import type { HostView } from './views.ts'
 import { plural } from './words.ts'
 import { type Author, type Tried, writing } from './writing.ts'
@@ -35,6 +36,8 @@ export class HostActions {
     const { store, clock, events } = this.#deps
     return writing<HostOutcome>(this.#deps, async (): Promise<Tried<HostOutcome>> => {
       const [record, settings] = await Promise.all([store.get(hosts, id), store.get(hostSettingsOf, id)])
+      const unread = this.#refuseUnread(id, record === undefined, settings === undefined)
+      if (unread !== undefined) return { kind: 'answer', answer: unread }
       if (record === undefined) return { kind: 'answer', answer: noHost(id) }
       const before: HostSettings = settings?.value ?? { labels: {} }
       const after: HostSettings = changed(before, change, { by: author.actor, at: clock.wall() })
@@ -74,6 +77,16 @@ export class HostActions {
     })
   }
 
+  #refuseUnread(id: HostId, lacksRecord: boolean, lacksSettings: boolean): Refusal | undefined {
+    const { mirror } = this.#deps
+    return (
+      (lacksRecord ? refuseUnread(mirror, hosts, id, `the record of host ${id}`) : undefined) ??
+      (lacksSettings
+        ? refuseUnread(mirror, hostSettingsOf, id, `what operators set for host ${id}`)
+        : undefined)
+    )
+  }
+
   /** Forgets a host that is gone for good. One that is there registers again, so it is refused. */
   async remove(id: HostId, author: Author): Promise<RemoveOutcome> {
     const { store, events } = this.#deps
@@ -83,6 +96,8 @@ export class HostActions {
         store.get(presences, id).then(living),
         store.get(hostSettingsOf, id),
       ])
+      const unread = this.#refuseUnread(id, record === undefined, settings === undefined)
+      if (unread !== undefined) return { kind: 'answer', answer: unread }
       if (record === undefined) return { kind: 'answer', answer: noHost(id) }
       if (present !== undefined)
         return {

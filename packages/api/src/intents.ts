@@ -13,6 +13,7 @@ import type { ApiDeps } from './deps.ts'
 import { Keeper } from './idempotency.ts'
 import type { Picture } from './picture.ts'
 import type { Refusal } from './refusal.ts'
+import { refuseUnread } from './unread.ts'
 import type { RolloutView } from './views.ts'
 import { holds, type Tried, type WriteContext, writing } from './writing.ts'
 
@@ -60,6 +61,9 @@ export class Intents {
         return { kind: 'answer', answer: { kind: 'written', intent, revision: known.revision } }
       }
       const [spec, rollout] = await Promise.all([store.get(specs, name), store.get(rollouts, name)])
+      const unread =
+        spec === undefined ? refuseUnread(this.#deps.mirror, specs, name, `the spec of ${name}`) : undefined
+      if (unread !== undefined) return { kind: 'answer', answer: unread }
       if (!holds(context.condition, spec?.modified))
         return { kind: 'answer', answer: { kind: 'differs', revision: spec?.modified } }
       if (spec === undefined) return { kind: 'answer', answer: { kind: 'absent', what: `service ${name}` } }

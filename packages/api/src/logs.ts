@@ -1,8 +1,9 @@
 /** The log lines of instances, fetched from their hosts and put together. */
 
+import { errorText } from '@boxcar/core/model/attempt'
 import type { HostId, InstanceId } from '@boxcar/core/model/ids'
 import { hosts } from '@boxcar/store/keys'
-import type { AgentLine } from './agents.ts'
+import type { AgentLine, LogAnswer } from './agents.ts'
 import type { ApiDeps } from './deps.ts'
 import type { InstanceView, LogLine } from './views.ts'
 
@@ -42,12 +43,14 @@ export async function openLogs(
         missing.push({ instance: id, kind: 'absent', why: `host ${host} is not known any more` })
         return
       }
-      const answer = await deps.agents.logs(record, id as InstanceId, {
-        tail,
-        follow: ask.follow,
-        signal: ask.signal,
-        ...(ask.since === undefined ? {} : { since: ask.since }),
-      })
+      const answer = await asked(() =>
+        deps.agents.logs(record, id as InstanceId, {
+          tail,
+          follow: ask.follow,
+          signal: ask.signal,
+          ...(ask.since === undefined ? {} : { since: ask.since }),
+        }),
+      )
       if (answer.kind === 'lines') opened.push({ instance: id, lines: answer.lines })
       else if (answer.kind === 'absent')
         missing.push({ instance: id, kind: 'absent', why: `host ${host} has no logs of it` })
@@ -56,6 +59,15 @@ export async function openLogs(
   )
   const streams = opened.map(({ instance, lines }) => named(instance, lines, ask.signal))
   return { lines: ask.follow ? merged(streams) : inOrder(streams), opened: opened.length, missing }
+}
+
+/** One host at which asking itself throws holds back the logs of no other. */
+async function asked(ask: () => Promise<LogAnswer>): Promise<LogAnswer> {
+  try {
+    return await ask()
+  } catch (error) {
+    return { kind: 'unreachable', reason: `internal error: ${errorText(error)}` }
+  }
 }
 
 /** A host that goes away in the middle ends its own part and nothing else. */

@@ -2,6 +2,7 @@
  * What the API shows, made from the mirror: records in, views out. Nothing is fetched and nothing is decided here, so any
  * server answers any read, also while the store is away.
  */
+import { attempt } from '@boxcar/core/model/attempt'
 import {
   byId,
   type HostId,
@@ -13,7 +14,7 @@ import {
 import type { Placement } from '@boxcar/core/model/placement'
 import type { Report } from '@boxcar/core/model/report'
 import type { Rejection, Rollout } from '@boxcar/core/model/rollout'
-import { listenersOf } from '@boxcar/core/model/route'
+import { listenersOf, type Route } from '@boxcar/core/model/route'
 import type { GenerationRecord, SpecRecord } from '@boxcar/core/model/service'
 import { nearestFix } from '@boxcar/core/placement/explain'
 import type { Pending } from '@boxcar/core/placement/obstacle'
@@ -34,15 +35,28 @@ import {
   routes,
   specs,
 } from '@boxcar/store/keys'
+import { type Log, silent } from '@boxcar/store/log'
 import type { Mirror } from '@boxcar/store/mirror'
 import type { Entry } from '@boxcar/store/store'
 import { standing } from './decide/generation.ts'
 import { Grouped } from './grouped.ts'
 import { isLasting, Serving } from './serving.ts'
+import {
+  internalProblem,
+  unknownGeneration,
+  unknownHost,
+  unknownInstance,
+  unknownRollout,
+  unknownRoute,
+  unknownService,
+  unreadProblem,
+} from './unknown.ts'
+import { type UnreadRecord, type UnreadRecords, unreadRecords } from './unread.ts'
 import type {
   GenerationView,
   HostView,
   InstanceView,
+  ProblemOfEntry,
   ProjectView,
   RolloutView,
   RouteView,
@@ -66,20 +80,27 @@ export class Picture {
   readonly #mirror: Mirror
   readonly #cluster: string
   readonly #whyNoOrders: () => string | undefined
+  readonly #log: Log
   readonly #placed: Grouped<HostInstance, Placement, ServiceName>
   readonly #placedOn: Grouped<HostInstance, Placement, HostId>
   readonly #kept: Grouped<GenerationId, GenerationRecord, ServiceName>
   readonly #serving: Serving
 
   /** `whyNoOrders`: why every host refuses the orders of the store, in one sentence. */
-  constructor(mirror: Mirror, cluster: string, whyNoOrders: () => string | undefined = () => undefined) {
+  constructor(
+    mirror: Mirror,
+    cluster: string,
+    whyNoOrders: () => string | undefined = () => undefined,
+    log: Log = silent,
+  ) {
     this.#whyNoOrders = whyNoOrders
     this.#mirror = mirror
     this.#serving = new Serving(mirror)
+    this.#log = log
     this.#cluster = cluster
-    this.#placed = new Grouped(mirror, placements, id => placeOf(id.instance).service)
-    this.#placedOn = new Grouped(mirror, placements, id => id.host)
-    this.#kept = new Grouped(mirror, generations, id => id.service)
+    this.#placed = new Grouped(mirror, placements, id => placeOf(id.instance).service, log)
+    this.#placedOn = new Grouped(mirror, placements, id => id.host, log)
+    this.#kept = new Grouped(mirror, generations, id => id.service, log)
   }
 
   projects(): readonly ProjectView[] {
@@ -95,19 +116,52 @@ export class Picture {
   }
 
   services(project?: string): readonly ServiceView[] {
-    return this.#names()
+    const unread = this.#unread()
+    return this.#names(unread)
       .filter(name => project === undefined || serviceParts(name).project === project)
-      .flatMap(name => this.service(name) ?? [])
+      .flatMap(name => this.service(name, unread) ?? [])
   }
 
   /** None: nobody asked for it, and nothing of it is left. */
-  service(name: ServiceName): ServiceView | undefined {
-    const spec = this.#mirror.of(specs).get(name)
-    return spec === undefined ? this.#leaving(name) : this.asked(spec)
+  service(name: ServiceName, unread = this.#unread()): ServiceView | undefined {
+    const records = unread.services.get(name) ?? []
+    return this.#shown(
+      name,
+      () => {
+        const spec = this.#mirror.of(specs).get(name)
+        const view = spec === undefined ? this.#leaving(name) : this.#asked(spec)
+        return withUnread(this.#cluster, name, view, records)
+      },
+      problem => unknownService(this.#cluster, name, problem),
+    )
   }
 
   /** A service that is asked for, also where the mirror does not show its spec yet. */
   asked(spec: WrittenSpec): ServiceView {
+    return this.#shown(
+      spec.id,
+      () => this.#asked(spec),
+      problem => unknownService(this.#cluster, spec.id, problem),
+    )
+  }
+
+  /** One entry of many. One whose view throws is shown by its name, with why; the others are as they are. */
+  #shown<View>(what: string, show: () => View, unknown: (problem: ProblemOfEntry) => View): View {
+    const view = attempt(show)
+    if (!('error' in view)) return view.value
+    const { error } = view
+    this.#log.error(
+      { what, error: error instanceof Error ? error.stack : String(error) },
+      'it cannot be shown: this is a bug',
+    )
+    return unknown(internalProblem(error))
+  }
+
+  #unread(): UnreadRecords {
+    return unreadRecords(this.#mirror)
+  }
+
+  #asked(spec: WrittenSpec): ServiceView {
     const { id: name, value } = spec
     const rollout = this.#rolloutOf(name, spec)
     const live = rollout.counts.find(c => c.generation === rollout.live)
@@ -174,15 +228,27 @@ export class Picture {
     }
   }
 
-  rollout(name: ServiceName): RolloutView | undefined {
+  rollout(name: ServiceName, unread = this.#unread()): RolloutView | undefined {
     const spec = this.#mirror.of(specs).get(name)
-    return spec === undefined ? undefined : this.#rolloutOf(name, spec)
+    const records = unread.services.get(name) ?? []
+    const missing = records.find(({ of }) => of === 'service')
+    if (spec === undefined)
+      return missing === undefined ? undefined : unknownRollout(name, unreadProblem(missing.words))
+    return this.#shown(
+      name,
+      () => rolloutWithUnread(this.#rolloutOf(name, spec), records),
+      problem => unknownRollout(name, problem),
+    )
   }
 
+  /** Of all services that are asked for, and of those of which that is not known. */
   rollouts(): readonly RolloutView[] {
-    return [...this.#mirror.of(specs).values()]
-      .sort((a, b) => byId(a.id, b.id))
-      .map(entry => this.#rolloutOf(entry.id, entry))
+    const unread = this.#unread()
+    const names = new Set([
+      ...[...this.#mirror.of(specs).values()].map(({ id }) => id),
+      ...unread.services.keys(),
+    ])
+    return [...names].sort(byId).flatMap(name => this.rollout(name, unread) ?? [])
   }
 
   #rolloutOf(name: ServiceName, spec: Pick<WrittenSpec, 'value'>): RolloutView {
@@ -288,26 +354,65 @@ export class Picture {
     const stored = this.#mirror.of(rollouts).get(name)?.value
     const uid = spec?.value.uid ?? stored?.uid
     const record = stored?.uid === uid ? stored : undefined
-    return this.#generationsOf(name)
+    const read = this.#generationsOf(name)
       .filter(g => g.value.uid === uid)
-      .map(g => generationView(g.value, record, spec?.value.generation))
-      .reverse()
+      .map(g =>
+        this.#shown(
+          `generation ${g.id.number} of ${name}`,
+          () => generationView(g.value, record, spec?.value.generation),
+          problem => unknownGeneration(name, g.id.number, problem),
+        ),
+      )
+    const unread = (this.#unread().services.get(name) ?? []).flatMap(one =>
+      one.of === 'generation' ? [unknownGeneration(name, one.number, unreadProblem(one.words))] : [],
+    )
+    return [...read, ...unread].sort((a, b) => b.generation - a.generation)
   }
 
   /** Of a service, of a project, or of one host. In order of their ids. */
   instances(of: { readonly service: ServiceName } | { readonly project: string }): readonly InstanceView[] {
-    if ('service' in of) return this.#placementsOf(of.service).map(entry => this.#instance(entry))
-    return [...this.#placed.groups()]
+    const unread = this.#unread()
+    if ('service' in of) return this.#instancesOf(of.service, unread)
+    return [...new Set([...this.#placed.groups(), ...unread.services.keys()])]
       .filter(name => serviceParts(name).project === of.project)
       .sort(byId)
-      .flatMap(name => this.#placementsOf(name).map(entry => this.#instance(entry)))
+      .flatMap(name => this.#instancesOf(name, unread))
+  }
+
+  #instancesOf(name: ServiceName, unread: UnreadRecords): readonly InstanceView[] {
+    const records = unread.services.get(name) ?? []
+    const placed = this.#placementsOf(name).map(entry => this.#shownInstance(entry, records))
+    const unplaced = records.flatMap(one =>
+      one.of === 'instance' && one.what === 'placement'
+        ? [unknownInstance(one.instance, one.host, unreadProblem(one.words))]
+        : [],
+    )
+    if (unplaced.length === 0) return placed
+    return [...placed, ...unplaced].sort(
+      (a, b) => a.generation - b.generation || a.slot - b.slot || byId(a.host, b.host),
+    )
+  }
+
+  #shownInstance(entry: PlacementEntry, records: readonly UnreadRecord[]): InstanceView {
+    const { host, instance } = entry.id
+    const report = records.find(
+      one => one.of === 'instance' && one.what === 'report' && one.host === host && one.instance === instance,
+    )
+    return this.#shown(
+      `${instance} on ${host}`,
+      () => {
+        const view = this.#instance(entry)
+        if (report === undefined) return view
+        return { ...view, state: 'unknown', reason: report.words, problem: unreadProblem(report.words) }
+      },
+      problem => unknownInstance(instance, host, problem),
+    )
   }
 
   /** Where it runs; while it moves off a lost host, where it shall run. */
   instance(id: InstanceId, service: ServiceName): InstanceView | undefined {
-    const all = this.#placementsOf(service).filter(entry => entry.id.instance === id)
-    const entry = all.find(e => e.value.desired === 'run') ?? all[0]
-    return entry === undefined ? undefined : this.#instance(entry)
+    const all = this.instances({ service }).filter(instance => instance.id === id)
+    return all.find(instance => instance.desired === 'run') ?? all[0]
   }
 
   #instance(entry: PlacementEntry): InstanceView {
@@ -346,10 +451,29 @@ export class Picture {
   }
 
   hosts(): readonly HostView[] {
-    return [...this.#mirror.of(hosts).keys()].sort(byId).flatMap(id => this.host(id as HostId) ?? [])
+    const unread = this.#unread()
+    const ids = new Set([...this.#mirror.of(hosts).keys(), ...unread.hosts.keys()] as HostId[])
+    return [...ids].sort(byId).flatMap(id => this.host(id, unread) ?? [])
   }
 
-  host(id: HostId): HostView | undefined {
+  host(id: HostId, unread = this.#unread()): HostView | undefined {
+    const unknown = (problem: ProblemOfEntry) =>
+      unknownHost(this.#cluster, id, this.#isPresent(id), this.#placedOn.count(id), problem)
+    const [record] = unread.hosts.get(id) ?? []
+    return this.#shown(
+      `host ${id}`,
+      () => {
+        const view = this.#host(id)
+        if (record === undefined) return view
+        const problem = unreadProblem(record.words)
+        if (view === undefined) return unknown(problem)
+        return { ...view, reason: [view.reason, problem.reason].filter(isGiven).join('; '), problem }
+      },
+      unknown,
+    )
+  }
+
+  #host(id: HostId): HostView | undefined {
     const record = this.#mirror.of(hosts).get(id)?.value
     if (record === undefined) return undefined
     const settings = this.#mirror.of(hostSettingsOf).get(id)?.value
@@ -404,7 +528,7 @@ export class Picture {
     return living(this.#mirror.get(presences, id)) !== undefined
   }
 
-  #hostState(id: HostId): HostView['state'] {
+  #hostState(id: HostId): Exclude<HostView['state'], 'unknown'> {
     if (!this.#isPresent(id)) return 'suspect'
     const settings = this.#mirror.of(hostSettingsOf).get(id)?.value
     const record = this.#mirror.of(hosts).get(id)?.value
@@ -416,46 +540,78 @@ export class Picture {
 
   routes(): readonly RouteView[] {
     const edges = this.#serving.edges()
-    return [...this.#mirror.of(routes).values()]
-      .sort((a, b) => byId(a.id, b.id))
-      .flatMap(entry =>
-        entry.value.listeners.map((listener): RouteView => {
-          const { value, modified } = entry
-          const missing = this.#serving.missing(entry, [listener])
-          const short = new Set(missing.map(one => one.host))
-          const unanswered = new Set(missing.filter(isLasting).map(one => one.host))
-          return {
-            service: value.service,
-            ...listener,
-            hostnames: [...listener.hostnames],
-            revision: modified,
-            addresses: edges
-              .filter(({ id }) => !unanswered.has(id))
-              .slice(0, maxAddresses)
-              .map(({ address }) =>
-                listener.protocol === 'http'
-                  ? `http://${address}:${listener.listen}${listener.path}`
-                  : `${address}:${listener.listen}`,
-              ),
-            backings: value.backings.map(backing => ({
-              generation: backing.generation,
-              percent: backing.share / 10,
-              endpoints: backing.endpoints.map(e => {
-                const port = e.ports[listener.port]
-                return { instance: e.instance, address: e.address, ...(port === undefined ? {} : { port }) }
-              }),
-            })),
-            applied: { hosts: edges.length - short.size, of: edges.length },
-            unserved: missing.slice(0, maxUnserved),
-          }
-        }),
+    const show = (entry: Entry<ServiceName, Route>): readonly RouteView[] =>
+      entry.value.listeners.map((listener): RouteView => {
+        const { value, modified } = entry
+        const missing = this.#serving.missing(entry, [listener])
+        const short = new Set(missing.map(one => one.host))
+        const unanswered = new Set(missing.filter(isLasting).map(one => one.host))
+        return {
+          service: value.service,
+          ...listener,
+          hostnames: [...listener.hostnames],
+          revision: modified,
+          addresses: edges
+            .filter(({ id }) => !unanswered.has(id))
+            .slice(0, maxAddresses)
+            .map(({ address }) =>
+              listener.protocol === 'http'
+                ? `http://${address}:${listener.listen}${listener.path}`
+                : `${address}:${listener.listen}`,
+            ),
+          backings: value.backings.map(backing => ({
+            generation: backing.generation,
+            percent: backing.share / 10,
+            endpoints: backing.endpoints.map(e => {
+              const port = e.ports[listener.port]
+              return { instance: e.instance, address: e.address, ...(port === undefined ? {} : { port }) }
+            }),
+          })),
+          applied: { hosts: edges.length - short.size, of: edges.length },
+          unserved: missing.slice(0, maxUnserved),
+        }
+      })
+    /** What the service asks for, of which it is not known what became. */
+    const unknown = (service: ServiceName, problem: ProblemOfEntry) => {
+      const asked = attempt(() => listenersOf(this.#mirror.of(specs).get(service)?.value.spec.routes ?? []))
+      return ('value' in asked ? asked.value : []).map(listener =>
+        unknownRoute(service, listener, edges.length, problem),
       )
+    }
+    const unread = [...this.#unread().services].flatMap(([service, records]) => {
+      const route = records.find(one => one.of === 'service' && one.what === 'route')
+      return route === undefined ? [] : [{ service, views: unknown(service, unreadProblem(route.words)) }]
+    })
+    const read = [...this.#mirror.of(routes).values()].map(entry => ({
+      service: entry.id,
+      views: this.#shown(
+        `the routes of ${entry.id}`,
+        () => show(entry),
+        problem => unknown(entry.id, problem),
+      ),
+    }))
+    return [...read, ...unread].sort((a, b) => byId(a.service, b.service)).flatMap(({ views }) => views)
   }
 
   /** Why a service is not as it was asked for. */
   why(name: ServiceName): WhyView | undefined {
     const service = this.service(name)
     if (service === undefined) return undefined
+    return this.#shown(
+      `why of ${name}`,
+      () => this.#why(name, service),
+      problem => ({
+        about: name,
+        summary: problem.reason,
+        obstacles: [],
+        waiting: [],
+        waitingCount: 0,
+        unready: [],
+      }),
+    )
+  }
+
+  #why(name: ServiceName, service: ServiceView): WhyView {
     const pending = this.#pendingOf(name, service.uid)
     const waiting = (pending?.waiting ?? []).map(one => ({
       instance: one.instance,
@@ -473,9 +629,12 @@ export class Picture {
     const fix = (tried?.length === 0 ? 'add a host' : nearestFix(tried ?? [])) ?? unserved[0]?.next
     return {
       about: name,
-      summary: [summaryOf(service, pending, unready), service.status === 'ready' ? undefined : record]
-        .filter(part => part !== undefined)
-        .join('. '),
+      summary:
+        service.status === 'unknown'
+          ? `${service.service}: ${service.reason}`
+          : [summaryOf(service, pending, unready), service.status === 'ready' ? undefined : record]
+              .filter(part => part !== undefined)
+              .join('. '),
       obstacles: (pending?.obstacles ?? []).map(o => ({ ...o, words: obstacleWords(o) })),
       waiting,
       waitingCount: pending?.count ?? 0,
@@ -497,7 +656,10 @@ export class Picture {
       services: services.length,
       servicesReady: services.filter(s => s.status === 'ready').length,
       instances: placed.length,
-      instancesReady: placed.filter(entry => this.#doing(entry) === 'ready').length,
+      instancesReady: placed.filter(entry => {
+        const doing = attempt(() => this.#doing(entry))
+        return 'value' in doing && doing.value === 'ready'
+      }).length,
     }
   }
 
@@ -525,15 +687,40 @@ export class Picture {
   }
 
   /** Services that were asked for, and those of which something is left. */
-  #names(): readonly ServiceName[] {
+  #names(unread = this.#unread()): readonly ServiceName[] {
     const names = new Set([...this.#mirror.of(specs).values()].map(entry => entry.id))
     for (const name of this.#placed.groups()) names.add(name)
     for (const entry of this.#mirror.of(rollouts).values()) names.add(entry.id)
+    for (const name of unread.services.keys()) names.add(name)
     return [...names].sort(byId)
   }
 }
 
 const lasting = (serving: ServingView | undefined) => serving?.unserved.filter(isLasting) ?? []
+
+const isGiven = (text: string | undefined): text is string => text !== undefined
+
+/** A view with what it lacks. Without the spec or the rollout nobody can say how the service is; all else is said beside that. */
+function withUnread(
+  cluster: string,
+  name: ServiceName,
+  view: ServiceView | undefined,
+  records: readonly UnreadRecord[],
+): ServiceView | undefined {
+  const [first] = records
+  if (first === undefined) return view
+  const problem = unreadProblem(first.words)
+  if (view === undefined) return unknownService(cluster, name, problem)
+  const rollout = rolloutWithUnread(view.rollout, records)
+  if (rollout.phase !== 'unknown') return { ...view, reason: `${view.reason}; ${first.words}`, problem }
+  return { ...view, status: 'unknown', reason: first.words, rollout, problem }
+}
+
+function rolloutWithUnread(rollout: RolloutView, records: readonly UnreadRecord[]): RolloutView {
+  const missing = records.find(one => one.of === 'service' && (one.what === 'spec' || one.what === 'rollout'))
+  if (missing === undefined) return rollout
+  return { ...rollout, phase: 'unknown', words: missing.words, problem: unreadProblem(missing.words) }
+}
 
 const namesOf = (service: ServiceName) => {
   const { project, short } = serviceParts(service)
@@ -559,7 +746,7 @@ function roleOf(
   record: Rollout | undefined,
   generation: number,
   asked: number | undefined,
-): InstanceView['role'] {
+): Exclude<InstanceView['role'], 'unknown'> {
   if (record === undefined) return generation === asked ? 'next' : 'leaving'
   const named = namedIn(record)
   for (const role of ['live', 'next', 'old', 'warm'] as const) if (named[role] === generation) return role
@@ -666,7 +853,7 @@ function generationView(
 }
 
 function hostReason(
-  state: HostView['state'],
+  state: Exclude<HostView['state'], 'unknown'>,
   {
     engine,
     refusal,

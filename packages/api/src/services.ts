@@ -18,6 +18,7 @@ import { Keeper } from './idempotency.ts'
 import { hostPort } from './listen.ts'
 import type { Picture, WrittenSpec } from './picture.ts'
 import type { Refusal } from './refusal.ts'
+import { refuseUnread } from './unread.ts'
 import { type DeletedView, deletedView, type FaultView, type PlanView, type SavedView } from './views.ts'
 import { plural } from './words.ts'
 import { holds, type Tried, type WriteContext, writing } from './writing.ts'
@@ -88,6 +89,8 @@ export class Services {
       if (kept.kind === 'known')
         return { kind: 'answer', answer: await this.#again(name, kept.body, kept.revision) }
       const spec = await store.get(specs, name)
+      const unread = spec === undefined ? this.#refuseUnread(name) : undefined
+      if (unread !== undefined) return { kind: 'answer', answer: unread }
       if (!holds(context.condition, spec?.modified))
         return { kind: 'answer', answer: { kind: 'differs', revision: spec?.modified } }
       const prepared = prepare({ spec })
@@ -162,6 +165,8 @@ export class Services {
       if (kept.kind === 'known')
         return { kind: 'answer', answer: { kind: 'deleted', deleted: deletedView.parse(kept.body) } }
       const spec = await store.get(specs, name)
+      const unread = spec === undefined ? this.#refuseUnread(name) : undefined
+      if (unread !== undefined) return { kind: 'answer', answer: unread }
       if (!holds(context.condition, spec?.modified))
         return { kind: 'answer', answer: { kind: 'differs', revision: spec?.modified } }
       if (spec === undefined) return { kind: 'answer', answer: noService(name) }
@@ -224,6 +229,8 @@ export class Services {
     for (const { text, spec, at } of asked) {
       const name = serviceName(project, spec.name)
       const stored = await this.#deps.store.get(specs, name)
+      const unread = stored === undefined ? this.#refuseUnread(name) : undefined
+      if (unread !== undefined) return unread
       const others = asked.slice(
         0,
         asked.findIndex(one => one.spec === spec),
@@ -250,6 +257,10 @@ export class Services {
       services.push(planned(name, stored, decision))
     }
     return { kind: 'planned', plan: { project, services } }
+  }
+
+  #refuseUnread(name: ServiceName): Refusal | undefined {
+    return refuseUnread(this.#deps.mirror, specs, name, `the spec of ${name}`)
   }
 
   /**

@@ -1,4 +1,6 @@
 /** Which hosts answer on the routes of a service, and what the others say they cannot serve; from what proxies acknowledge. */
+import { attempt } from '@boxcar/core/model/attempt'
+import type { HostRecord } from '@boxcar/core/model/host'
 import { byId, type HostId, type ServiceName } from '@boxcar/core/model/ids'
 import { isSameAddress, type Listener, type Route, type RouteAck } from '@boxcar/core/model/route'
 import { type Unserved, unservedNext, unservedOf, unservedWords } from '@boxcar/core/model/unserved'
@@ -79,26 +81,25 @@ export class Serving {
     const { revision } = this.#mirror
     if (this.#seen?.revision === revision) return this.#seen
     const all = [...this.#mirror.of(hosts).values()]
-      .filter(
-        ({ id, value }) =>
-          living(this.#mirror.get(presences, id)) !== undefined && value.proxy.state !== 'off',
-      )
-      .sort((a, b) => byId(a.id, b.id))
-      .map(({ id, value }): Edge => {
-        const { state, reason } = value.proxy
-        return {
-          id,
-          address: value.address,
-          ack: living(this.#mirror.get(routeAcks, id))?.value,
-          fails: state === 'failing',
-          reason,
-        }
+      .flatMap(host => {
+        // One host of which that cannot be said keeps nobody from hearing of the others.
+        const edge = attempt(() => this.#edge(host))
+        return 'value' in edge ? (edge.value ?? []) : []
       })
+      .sort((a, b) => byId(a.id, b.id))
     const odd = all.filter(({ ack }) => (ack?.unserved?.length ?? 0) > 0)
     const [first, ...rest] = all.map(({ ack }) => ack)
     const oldest = rest.reduce((a, b) => (isOlder(a, b) ? a : b), first)
     this.#seen = { revision, all, odd, oldest }
     return this.#seen
+  }
+
+  #edge({ id, value }: Entry<HostId, HostRecord>): Edge | undefined {
+    const { state, reason } = value.proxy
+    const isPresent = living(this.#mirror.get(presences, id)) !== undefined
+    if (!isPresent || state === 'off') return undefined
+    const ack = living(this.#mirror.get(routeAcks, id))?.value
+    return { id, address: value.address, ack, fails: state === 'failing', reason }
   }
 }
 

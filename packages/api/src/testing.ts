@@ -10,7 +10,7 @@ import { silent } from '@boxcar/store/log'
 import { MemoryEtcd } from '@boxcar/store/memory/memory-etcd'
 import type { MemoryStore } from '@boxcar/store/memory/memory-store'
 import { Mirror } from '@boxcar/store/mirror'
-import type { LeaseId, Write } from '@boxcar/store/store'
+import type { LeaseId, Store, Write } from '@boxcar/store/store'
 import { systemChance, systemClock } from '@boxcar/store/system'
 import type { Agents } from './agents.ts'
 import { buildApp } from './app.ts'
@@ -38,6 +38,8 @@ export interface TestOptions {
   readonly etcd?: MemoryEtcd
   readonly token?: string
   readonly agents?: Agents
+  /** The store as the server's mirror and its event streams hear it. */
+  readonly heard?: (store: Store) => Store
 }
 
 const dayMs = 24 * 60 * 60 * 1000
@@ -46,14 +48,16 @@ const nobody: Agents = { logs: async () => ({ kind: 'unreachable', reason: 'no a
 export async function testServer({
   token,
   agents = nobody,
+  heard = store => store,
   etcd = new MemoryEtcd(systemClock),
 }: TestOptions = {}): Promise<TestServer> {
   const stop = new AbortController()
   const clock = systemClock
   const store = etcd.connect({ cluster: 'test' })
+  const asHeard = heard(store)
   const others = etcd.connect({ cluster: 'test' })
   const cluster = await openCluster(store, systemChance)
-  const mirror = new Mirror({ store, clock, scopes: apiScopes, signal: stop.signal })
+  const mirror = new Mirror({ store: asHeard, clock, scopes: apiScopes, signal: stop.signal })
   const events = new EventWriter({
     store,
     clock,
@@ -62,7 +66,7 @@ export async function testServer({
     signal: stop.signal,
   })
   const deps: ApiDeps = {
-    store,
+    store: asHeard,
     mirror,
     clock,
     chance: systemChance,

@@ -10,8 +10,18 @@ import { obstacle } from '@boxcar/core/placement/obstacle'
 import { z } from 'zod'
 
 const wallTime = z.number()
-const hostState = z.enum(['ready', 'suspect', 'cordoned', 'draining', 'engine-down', 'orders-refused'])
+const hostState = z.enum([
+  'ready',
+  'suspect',
+  'cordoned',
+  'draining',
+  'engine-down',
+  'orders-refused',
+  'unknown',
+])
 const generation = z.int().min(1)
+/** 0: it is not known which. */
+const generationOrUnknown = z.int().min(0)
 
 /** What one thing wrong with a body, a query or a path is: where, which rule, what was there. */
 export const faultView = z
@@ -49,6 +59,18 @@ export const problemView = z
   .meta({ id: 'Problem' })
 export type ProblemView = z.infer<typeof problemView>
 
+/** Why an entry is not shown as it is: the others are. Where it stands, what cannot be known is 0, empty or `unknown`. */
+export const problemOfEntry = z
+  .object({
+    /** `unreadable`: a stored record of it cannot be read. `internal-error`: a bug, of which the server's log says more. */
+    kind: z.enum(['unreadable', 'internal-error']),
+    /** One sentence. */
+    reason: z.string(),
+  })
+  .meta({ id: 'EntryProblem' })
+export type ProblemOfEntry = z.infer<typeof problemOfEntry>
+const problem = problemOfEntry.optional()
+
 /** Something allowed that a careful operator would not do. */
 export const warningView = z
   .object({ pointer: z.string(), code: z.string(), message: z.string() })
@@ -74,13 +96,13 @@ export const rolloutView = z
   .object({
     service: z.string(),
     /** `accepted`: the leader has not taken it up yet. */
-    phase: z.enum(['accepted', 'resolving', 'warming', 'draining', 'settled', 'reverted']),
+    phase: z.enum(['accepted', 'resolving', 'warming', 'draining', 'settled', 'reverted', 'unknown']),
     /** Where it stands, in one sentence. */
     words: z.string(),
     /** What became of the generation that the spec asks for: `under-way`, `live` (done), or `rejected` (see `rejection`). */
     outcome: z.enum(['under-way', 'live', 'rejected']),
     /** The generation that the spec asks for. */
-    asked: generation,
+    asked: generationOrUnknown,
     /** Answers users now. */
     live: generation.optional(),
     /** Being rolled out. */
@@ -110,6 +132,7 @@ export const rolloutView = z
     since: wallTime.optional(),
     /** When it is given up if nothing gets ready, by the leader's clock; for people. */
     deadline: wallTime.optional(),
+    problem,
   })
   .meta({ id: 'Rollout' })
 export type RolloutView = z.infer<typeof rolloutView>
@@ -143,7 +166,16 @@ export const servingView = z
   .meta({ id: 'Serving' })
 export type ServingView = z.infer<typeof servingView>
 
-export const serviceStatus = z.enum(['ready', 'rolling-out', 'degraded', 'waiting', 'reverted', 'deleting'])
+export const serviceStatus = z.enum([
+  'ready',
+  'rolling-out',
+  'degraded',
+  'waiting',
+  'reverted',
+  'deleting',
+  /** See `problem`. */
+  'unknown',
+])
 export type ServiceStatus = z.infer<typeof serviceStatus>
 
 export const serviceView = z
@@ -159,7 +191,7 @@ export const serviceView = z
     /** As written. */
     spec: z.record(z.string(), z.unknown()),
     /** The generation that the spec asks for. */
-    generation,
+    generation: generationOrUnknown,
     /** The image of that generation, as written. */
     image: z.string(),
     /** In force: as written, or as scaled to. */
@@ -174,6 +206,7 @@ export const serviceView = z
     serving: servingView.optional(),
     by: z.string(),
     at: wallTime,
+    problem,
   })
   .meta({ id: 'Service' })
 export type ServiceView = z.infer<typeof serviceView>
@@ -199,7 +232,7 @@ export const generationView = z
     image: z.string(),
     /** With its digest, as the cluster resolved it. */
     pinned: z.string().optional(),
-    role: z.enum(['accepted', 'next', 'live', 'old', 'warm', 'rejected', 'earlier']),
+    role: z.enum(['accepted', 'next', 'live', 'old', 'warm', 'rejected', 'earlier', 'unknown']),
     sameAs: generation.optional(),
     /** Why it was given up last. */
     rejection: z.object({ because: z.string(), words: z.string(), at: wallTime }).optional(),
@@ -207,6 +240,7 @@ export const generationView = z
     template: z.record(z.string(), z.unknown()),
     by: z.string(),
     at: wallTime,
+    problem,
   })
   .meta({ id: 'Generation' })
 export type GenerationView = z.infer<typeof generationView>
@@ -217,17 +251,17 @@ export const instanceView = z
     id: z.string(),
     project: z.string(),
     service: z.string(),
-    generation,
+    generation: generationOrUnknown,
     slot: z.int(),
-    role: generationCount.shape.role,
+    role: z.enum([...generationCount.shape.role.options, 'unknown']),
     host: z.string(),
     /** The host's address, where it is known. */
     address: z.string().optional(),
     hostState: z.enum([...hostState.options, 'removed']),
-    desired: z.enum(['run', 'stop']),
+    desired: z.enum(['run', 'stop', 'unknown']),
     because: z.string(),
-    /** `assigned`: the host has not reported on it yet. */
-    state: z.enum(['assigned', ...instanceState.options]),
+    /** `assigned`: the host has not reported on it yet. `unknown`: see `problem`. */
+    state: z.enum(['assigned', ...instanceState.options, 'unknown']),
     reason: z.string().optional(),
     attempt: z.int(),
     restarts: z.int(),
@@ -242,6 +276,7 @@ export const instanceView = z
     memoryMiB: z.int(),
     /** Host port by port name. */
     ports: z.record(z.string(), z.int()),
+    problem,
   })
   .meta({ id: 'Instance' })
 export type InstanceView = z.infer<typeof instanceView>
@@ -255,7 +290,7 @@ export const hostView = z
     id: z.string(),
     /**
      * `suspect`: the host's presence key is missing; the leader asks it directly and decides. `orders-refused`: it goes on with
-     * what runs and takes no new work, since it does not believe the store.
+     * what runs and takes no new work, since it does not believe the store. `unknown`: see `problem`.
      */
     state: hostState,
     reason: z.string().optional(),
@@ -270,10 +305,14 @@ export const hostView = z
     labels: z.record(z.string(), z.string()),
     cordon: saidBy.optional(),
     drain: saidBy.optional(),
-    engine: z.object({ version: z.string(), state: z.enum(['up', 'down']), reason: z.string().optional() }),
+    engine: z.object({
+      version: z.string(),
+      state: z.enum(['up', 'down', 'unknown']),
+      reason: z.string().optional(),
+    }),
     proxy: z.object({
       version: z.string(),
-      state: z.enum(['up', 'failing', 'off']),
+      state: z.enum(['up', 'failing', 'off', 'unknown']),
       reason: z.string().optional(),
     }),
     /** The route revision that the host's proxy applies; none while the proxy fails or the host is away. */
@@ -283,6 +322,7 @@ export const hostView = z
     agentVersion: z.string(),
     /** Host ports that may be handed out, both ends included. */
     ports: z.object({ from: z.int(), to: z.int() }),
+    problem,
   })
   .meta({ id: 'Host' })
 export type HostView = z.infer<typeof hostView>
@@ -316,6 +356,7 @@ export const routeView = z
     applied: z.object({ hosts: z.int(), of: z.int() }),
     /** What the others miss, 16 at most. */
     unserved: z.array(unservedView).optional(),
+    problem,
   })
   .meta({ id: 'Route' })
 export type RouteView = z.infer<typeof routeView>

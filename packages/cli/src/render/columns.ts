@@ -47,6 +47,7 @@ export function statusColor(status: ServiceView['status'], paint: Paint): (text:
       return paint.busy
     case 'degraded':
     case 'reverted':
+    case 'unknown':
       return paint.bad
   }
 }
@@ -72,7 +73,7 @@ export const stateWords = (it: InstanceView): string =>
 export function stateColor(it: InstanceView, paint: Paint): (text: string) => string {
   if (it.hostState === 'suspect' || it.hostState === 'removed') return paint.bad
   if (it.state === 'ready') return paint.good
-  if (it.state === 'backoff') return paint.bad
+  if (it.state === 'backoff' || it.state === 'unknown') return paint.bad
   return paint.busy
 }
 
@@ -149,7 +150,7 @@ export const rolloutColumns = (now: number): readonly Column<RolloutView>[] => [
 const dash = (value: number | undefined) => (value === undefined ? '-' : String(value))
 
 export function phaseColor(it: RolloutView, paint: Paint): (text: string) => string {
-  if (it.phase === 'reverted' || it.outcome === 'rejected') return paint.bad
+  if (it.phase === 'reverted' || it.phase === 'unknown' || it.outcome === 'rejected') return paint.bad
   return it.phase === 'settled' ? paint.good : paint.busy
 }
 

@@ -197,6 +197,21 @@ shop/web/8/1  h1    backoff  next         2  60s  killed: out of memory (exit st
     )
   })
 
+  test('one row that cannot be put into words takes none of the others along', () => {
+    const columns = [
+      { head: 'NAME', of: (it: { readonly name: string }) => it.name },
+      { head: 'DAY', of: (it: { readonly at: number }) => new Date(it.at).toISOString().slice(0, 10) },
+    ]
+    const rows = [
+      { name: 'a', at: 0 },
+      { name: 'b', at: Number.NaN },
+    ]
+    expect(table(columns, rows, plain).slice(1)).toEqual([
+      'a     1970-01-01',
+      'b     internal error: Invalid time value',
+    ])
+  })
+
   test('colours take no room', () => {
     const colors = paint('color')
     const [, first = '', second = ''] = table(instanceColumns(0), instances.slice(2), colors)

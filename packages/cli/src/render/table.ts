@@ -1,3 +1,4 @@
+import { attempt, errorText } from '@boxcar/core/model/attempt'
 import { harmless, type Paint, widthOf } from './paint.ts'
 
 export interface Column<Row> {
@@ -16,7 +17,7 @@ export function table<Row>(
   width: 'table' | 'wide' = 'table',
 ): readonly string[] {
   const shown = columns.filter(column => column.only === undefined || width === 'wide')
-  const cells = rows.map(row => shown.map(column => column.of(row, paint)))
+  const cells = rows.map(row => shown.map(column => cellOf(column, row, paint)))
   const widths = shown.map((column, i) =>
     Math.max(column.head.length, ...cells.map(line => widthOf(line[i] ?? ''))),
   )
@@ -26,6 +27,12 @@ export function table<Row>(
       .join('  ')
       .trimEnd()
   return [paint.faint(line(shown.map(column => column.head))), ...cells.map(line)]
+}
+
+/** What cannot be put into words in one row takes none of the other rows along. */
+function cellOf<Row>(column: Column<Row>, row: Row, paint: Paint): string {
+  const cell = attempt(() => column.of(row, paint))
+  return 'value' in cell ? cell.value : paint.bad(harmless(`internal error: ${errorText(cell.error)}`))
 }
 
 function pad(text: string, width: number, align: 'right' | undefined): string {
