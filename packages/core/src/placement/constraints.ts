@@ -6,7 +6,7 @@
 import type { Ask } from './choose.ts'
 import type { HostColumns } from './columns.ts'
 import type { Obstacle } from './obstacle.ts'
-import { labelOf, meets, whereText } from './where.ts'
+import { labelObstacles } from './where.ts'
 
 export interface Constraint {
   /** Lowers `room`, by slot, to what this constraint leaves; below 1 there is an obstacle. */
@@ -32,14 +32,7 @@ export const matchesLabels: Constraint = {
     for (let slot = 0; slot < room.length; slot++) if (meeting[labelClass[slot] ?? 0] !== 1) room[slot] = 0
   },
   obstacles(columns, slot, { where }) {
-    const labels = columns.hostAt(slot)?.labels ?? {}
-    return where
-      .filter(rule => !meets(labels, rule))
-      .map(rule => {
-        const value = labelOf(labels, rule.key)
-        const have = value === undefined ? `no label ${rule.key}` : `${rule.key} = ${value}`
-        return { kind: 'label', want: whereText(rule), have }
-      })
+    return labelObstacles(columns.hostAt(slot)?.labels ?? {}, where)
   },
 }
 

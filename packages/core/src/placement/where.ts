@@ -1,3 +1,5 @@
+import type { Obstacle } from './obstacle.ts'
+
 /** One label expression of a spec, taken apart. Equality is membership in a set of one. */
 export type LabelRule =
   | { readonly kind: 'has'; readonly key: string }
@@ -60,6 +62,20 @@ export function meets(labels: Readonly<Record<string, string>>, rule: LabelRule)
     case 'not-in':
       return have === undefined || !rule.values.includes(have)
   }
+}
+
+/** The rules that labels do not meet, each with what is there instead. */
+export function labelObstacles(
+  labels: Readonly<Record<string, string>>,
+  where: readonly LabelRule[],
+): readonly Obstacle[] {
+  return where
+    .filter(rule => !meets(labels, rule))
+    .map(rule => {
+      const value = labelOf(labels, rule.key)
+      const have = value === undefined ? `no label ${rule.key}` : `${rule.key} = ${value}`
+      return { kind: 'label', want: whereText(rule), have }
+    })
 }
 
 /** A label's value; a label may be called `constructor`, so inherited properties do not count. */

@@ -137,6 +137,11 @@ export class Stage {
     this.world.apply({ kind: 'host-settings', host: host as HostId, seen }, this.now)
   }
 
+  /** What operators say of its labels, in the place of what they said before. */
+  label(host: string, labels: Readonly<Record<string, string>>): void {
+    this.world.apply({ kind: 'host-settings', host: host as HostId, seen: this.#seen({ labels }) }, this.now)
+  }
+
   lose(host: string): void {
     this.world.apply({ kind: 'presence', host: host as HostId, seen: undefined }, this.now)
     this.world.apply({ kind: 'route-ack', host: host as HostId, seen: undefined }, this.now)
