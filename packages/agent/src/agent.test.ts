@@ -882,6 +882,21 @@ describe('an agent', () => {
     expect((await bench.report(instance))?.attempt).toBeGreaterThanOrEqual(5)
   })
 
+  test('takes up another back-off also for starts that the engine refuses', async () => {
+    await begin()
+    bench.docker.registry.state = 'away'
+    const instance = await bench.place(0)
+    await bench.clock.advance(120_000)
+    const before = (await bench.report(instance))?.attempt ?? 0
+    const spec = (await bench.leader.get(specs, web))?.value
+    if (spec === undefined) throw new Error('the service has no spec')
+    const backoff = { first: '1s', cap: '1s' }
+    await bench.write(put(specs, web, { ...spec, text: { ...spec.text, restart: { backoff } } }))
+    // The wait that has begun goes on, and so does that of the failure which reads the spec.
+    await bench.clock.advance(180_000)
+    expect((await bench.report(instance))?.attempt).toBeGreaterThan(before + 30)
+  })
+
   test('what ended is not ready again while the engine is not heard', async () => {
     await begin()
     const instance = await bench.place(0)

@@ -263,6 +263,8 @@ function read(outcome: CreateOutcome): Created {
 function giveUp(context: WorkContext, instance: Instance, order: PlacedOrder, reason: string): void {
   instance.watch?.stop()
   instance.watch = undefined
+  // The spec may have changed: what it says of back-off matters the next time.
+  void context.templates.refreshBackoff(order)
   instance.failed(reason, 0, context.templates.backoffOf(order), context.clock.now())
   context.log.warn({ instance: order.instance, reason }, 'an instance was not started')
 }
