@@ -1,6 +1,7 @@
 /** What operators do to hosts: keep work off them, empty them, label them, forget them. */
 import type { HostSettings } from '@boxcar/core/model/host'
 import type { HostId } from '@boxcar/core/model/ids'
+import { plural } from '@boxcar/core/model/plural'
 import { absent, living, put, remove, unchanged, unleased } from '@boxcar/store/collection'
 import { hostSettingsOf, hosts, presences } from '@boxcar/store/keys'
 import type { ApiDeps } from './deps.ts'
@@ -8,7 +9,6 @@ import type { Picture } from './picture.ts'
 import type { Refusal } from './refusal.ts'
 import { refuseUnread } from './unread.ts'
 import type { HostView } from './views.ts'
-import { plural } from './words.ts'
 import { type Author, type Tried, writing } from './writing.ts'
 
 export type HostChange =

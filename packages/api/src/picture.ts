@@ -12,6 +12,7 @@ import {
   serviceParts,
 } from '@boxcar/core/model/ids'
 import type { Placement } from '@boxcar/core/model/placement'
+import { plural } from '@boxcar/core/model/plural'
 import type { Report } from '@boxcar/core/model/report'
 import type { Rejection, Rollout } from '@boxcar/core/model/rollout'
 import { listenersOf, type Route } from '@boxcar/core/model/route'
@@ -40,6 +41,8 @@ import type { Mirror } from '@boxcar/store/mirror'
 import type { Entry } from '@boxcar/store/store'
 import { standing } from './decide/generation.ts'
 import { Grouped } from './grouped.ts'
+import { inWords, type Misplacement, Misplacements, misplacedViews } from './misplacement.ts'
+import { serviceState } from './service-state.ts'
 import { isLasting, Serving } from './serving.ts'
 import {
   internalProblem,
@@ -64,7 +67,7 @@ import type {
   ServingView,
   WhyView,
 } from './views.ts'
-import { plural, rejectionWords, rolloutWords, unservedSummary } from './words.ts'
+import { rejectionWords, rolloutWords } from './words.ts'
 
 /** Any host answers for any route: so many of them are named, not hosts times routes. */
 const maxAddresses = 16
@@ -85,6 +88,7 @@ export class Picture {
   readonly #placedOn: Grouped<HostInstance, Placement, HostId>
   readonly #kept: Grouped<GenerationId, GenerationRecord, ServiceName>
   readonly #serving: Serving
+  readonly #misplacements: Misplacements
 
   /** `whyNoOrders`: why every host refuses the orders of the store, in one sentence. */
   constructor(
@@ -101,6 +105,7 @@ export class Picture {
     this.#placed = new Grouped(mirror, placements, id => placeOf(id.instance).service, log)
     this.#placedOn = new Grouped(mirror, placements, id => id.host, log)
     this.#kept = new Grouped(mirror, generations, id => id.service, log)
+    this.#misplacements = new Misplacements(mirror, { byService: this.#placed, byHost: this.#placedOn })
   }
 
   projects(): readonly ProjectView[] {
@@ -168,6 +173,7 @@ export class Picture {
     const ready = live?.ready ?? 0
     const pending = this.#pendingOf(name, value.uid)
     const serving = this.#servingOf(name, spec)
+    const { found, next } = this.misplacement(name, value)
     return {
       cluster: this.#cluster,
       ...namesOf(name),
@@ -178,7 +184,16 @@ export class Picture {
       image: value.spec.image,
       replicas: value.replicas,
       ready,
-      ...statusOf(rollout, value.replicas, ready, pending, lasting(serving)),
+      ...serviceState({
+        rollout,
+        replicas: value.replicas,
+        ready,
+        pending,
+        unserved: lasting(serving),
+        misplaced: found,
+      }),
+      misplaced: found.length,
+      ...(next === undefined ? {} : { next }),
       rollout,
       ...(serving === undefined ? {} : { serving }),
       by: value.by,
@@ -188,6 +203,17 @@ export class Picture {
 
   #servingOf(name: ServiceName, { value }: Pick<WrittenSpec, 'value'>): ServingView | undefined {
     return this.#serving.of(name, value.uid, listenersOf(value.spec.routes))
+  }
+
+  /** Which running instances could not be placed where they stand now, by this spec. */
+  misplacement(name: ServiceName, spec: Pick<SpecRecord, 'uid' | 'spec'>): Misplacement {
+    return this.#misplacements.of(name, spec)
+  }
+
+  /** By the spec that is stored. */
+  #misplacementOf(name: ServiceName): Misplacement | undefined {
+    const spec = this.#mirror.of(specs).get(name)
+    return spec === undefined ? undefined : this.misplacement(name, spec.value)
   }
 
   /** A deleted service whose instances are still being stopped. */
@@ -211,8 +237,10 @@ export class Picture {
       image: generation?.value.template.image ?? left[0]?.value.image ?? '',
       replicas: 0,
       ready: 0,
+      available: false,
       status: 'deleting',
       reason: leavingWords(left.length, this.#pendingOf(name, uid)),
+      misplaced: 0,
       rollout: {
         service: name,
         phase: 'settled',
@@ -422,6 +450,7 @@ export class Picture {
     const stored = this.#mirror.of(rollouts).get(value.service)?.value
     const record = stored?.uid === value.uid ? stored : undefined
     const host = this.#mirror.of(hosts).get(id.host)?.value
+    const stray = this.#misplacementOf(value.service)?.at.get(`${id.host} ${id.instance}`)
     return {
       id: id.instance,
       project: serviceParts(value.service).project,
@@ -447,6 +476,7 @@ export class Picture {
       cpuMilli: value.cpuMilli,
       memoryMiB: value.memoryMiB,
       ports: { ...value.ports },
+      ...(stray === undefined ? {} : { misplaced: inWords(stray.obstacles) }),
     }
   }
 
@@ -504,6 +534,7 @@ export class Picture {
         memoryMiB: Math.max(0, record.capacity.memoryMiB - used.memoryMiB),
       },
       instances: placed.length,
+      misplaced: this.#misplacedOn(id),
       labels: { ...record.labels, ...settings?.labels },
       ...(settings?.cordon === undefined ? {} : { cordon: settings.cordon }),
       ...(settings?.drain === undefined ? {} : { drain: settings.drain }),
@@ -514,6 +545,14 @@ export class Picture {
       agentVersion: record.agentVersion,
       ports: record.ports,
     }
+  }
+
+  #misplacedOn(id: HostId): string[] {
+    return this.#placedOn
+      .of(id)
+      .map(({ value }) => value)
+      .filter(it => this.#misplacementOf(it.service)?.at.has(`${id} ${it.instance}`))
+      .map(({ instance }) => instance)
   }
 
   /** The ids of instances that run on a host. */
@@ -607,6 +646,7 @@ export class Picture {
         waiting: [],
         waitingCount: 0,
         unready: [],
+        misplaced: [],
       }),
     )
   }
@@ -617,7 +657,7 @@ export class Picture {
       instance: one.instance,
       hosts: one.hosts.map(({ host, obstacles }) => ({
         host,
-        obstacles: obstacles.map(o => ({ ...o, words: obstacleWords(o) })),
+        obstacles: inWords(obstacles),
       })),
     }))
     const unready = this.instances({ service: name }).filter(
@@ -626,7 +666,8 @@ export class Picture {
     const tried = waiting[0]?.hosts
     const record = this.#whyNoOrders()
     const unserved = lasting(service.serving)
-    const fix = (tried?.length === 0 ? 'add a host' : nearestFix(tried ?? [])) ?? unserved[0]?.next
+    const fix =
+      (tried?.length === 0 ? 'add a host' : nearestFix(tried ?? [])) ?? unserved[0]?.next ?? service.next
     return {
       about: name,
       summary:
@@ -635,10 +676,11 @@ export class Picture {
           : [summaryOf(service, pending, unready), service.status === 'ready' ? undefined : record]
               .filter(part => part !== undefined)
               .join('. '),
-      obstacles: (pending?.obstacles ?? []).map(o => ({ ...o, words: obstacleWords(o) })),
+      obstacles: inWords(pending?.obstacles ?? []),
       waiting,
       waitingCount: pending?.count ?? 0,
       unready,
+      misplaced: misplacedViews(this.#misplacementOf(name)?.found ?? []),
       unserved: [...unserved],
       ...(service.rollout.rejection === undefined ? {} : { rejection: service.rollout.rejection }),
       ...(fix === undefined ? {} : { fix }),
@@ -654,12 +696,13 @@ export class Picture {
       hostsReady: hostViews.filter(h => h.state === 'ready').length,
       projects: this.projects().length,
       services: services.length,
-      servicesReady: services.filter(s => s.status === 'ready').length,
+      servicesReady: services.filter(s => s.available).length,
       instances: placed.length,
       instancesReady: placed.filter(entry => {
         const doing = attempt(() => this.#doing(entry))
         return 'value' in doing && doing.value === 'ready'
       }).length,
+      instancesMisplaced: services.reduce((sum, { misplaced }) => sum + misplaced, 0),
     }
   }
 
@@ -777,39 +820,6 @@ function lastRejection(record: Rollout, generation: number): RolloutView['reject
       }
 }
 
-function statusOf(
-  rollout: RolloutView,
-  replicas: number,
-  ready: number,
-  pending: Pending | undefined,
-  unserved: ServingView['unserved'],
-): Pick<ServiceView, 'status' | 'reason'> {
-  const [obstacle] = pending?.obstacles ?? []
-  if (obstacle !== undefined) return { status: 'waiting', reason: obstacleWords(obstacle) }
-  if (pending !== undefined && pending.count > 0)
-    return { status: 'waiting', reason: `${plural(pending.count, 'instance')} cannot be placed on any host` }
-  if (rollout.outcome === 'under-way') return { status: 'rolling-out', reason: rollout.words }
-  if (rollout.outcome === 'rejected')
-    return {
-      status: 'reverted',
-      reason: `${rollout.rejection?.words ?? `generation ${rollout.asked} was given up`}; ${
-        rollout.live === undefined ? 'nothing answers' : `generation ${rollout.live} answers`
-      }`,
-    }
-  const missed = unservedSummary(unserved)
-  if (ready < replicas || missed !== undefined)
-    return {
-      status: 'degraded',
-      reason: [`${ready} of ${replicas} instances are ready`, missed]
-        .filter(it => it !== undefined)
-        .join('; '),
-    }
-  return {
-    status: 'ready',
-    reason: replicas === 0 ? 'scaled to 0' : `${ready} of ${replicas} instances are ready`,
-  }
-}
-
 /** Of a deleted service: what is still to be done, and what is in the way of that. */
 function leavingWords(instances: number, pending: Pending | undefined): string {
   const left =
@@ -900,7 +910,8 @@ function summaryOf(
       ? `${plural(pending.count, 'instance')} of ${service.service} wait: there is no host`
       : `${plural(pending.count, 'instance')} of ${service.service} cannot be placed: ${reasons.join('; ')}`
   }
-  if (service.status === 'ready') return `${service.service} is as it was asked for: ${service.reason}`
+  if (service.status === 'ready' && service.rollout.outcome === 'live')
+    return `${service.service} is as it was asked for: ${service.reason}`
   const [first] = unready
   if (first === undefined) return `${service.service}: ${service.reason}`
   return `${service.service}: ${service.reason}. ${instanceWords(first)}`

@@ -807,9 +807,12 @@ describe('what is shown', () => {
         ],
       },
     )
+    await server.addHost('h1')
+    await place('shop/web/1/0', 'ready')
     const view = serviceView.parse(await get(url))
     expect(view).toMatchObject({
       status: 'reverted',
+      available: true,
       rollout: { outcome: 'rejected', live: 1, rejection: { generation: 2, evidence: [{ exitCode: 3 }] } },
     })
     expect(view.reason).toBe('generation 2 was not ready by its deadline; generation 1 answers')

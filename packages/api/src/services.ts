@@ -1,5 +1,6 @@
 /** What can be done to a service: the decisions behind its routes. */
 import { type ServiceName, serviceName } from '@boxcar/core/model/ids'
+import { plural } from '@boxcar/core/model/plural'
 import type { ServiceSpec } from '@boxcar/core/model/spec'
 import { templateText } from '@boxcar/core/model/spec'
 import { absent, living, put, remove, unchanged } from '@boxcar/store/collection'
@@ -16,11 +17,11 @@ import type { ApiDeps } from './deps.ts'
 import type { Checked } from './faults.ts'
 import { Keeper } from './idempotency.ts'
 import { hostPort } from './listen.ts'
+import { type Misplacement, misplacedViews } from './misplacement.ts'
 import type { Picture, WrittenSpec } from './picture.ts'
 import type { Refusal } from './refusal.ts'
 import { refuseUnread } from './unread.ts'
 import { type DeletedView, deletedView, type FaultView, type PlanView, type SavedView } from './views.ts'
-import { plural } from './words.ts'
 import { holds, type Tried, type WriteContext, writing } from './writing.ts'
 
 export type SaveOutcome =
@@ -254,7 +255,11 @@ export class Services {
       if (decision.kind !== 'save')
         return { ...decision, faults: decision.faults.map(f => ({ ...f, pointer: at + f.pointer })) }
       earlier.push(decision)
-      services.push(planned(name, stored, decision))
+      const { generation, record } = decision
+      // A new generation is placed by the new rules; what the old one breaks goes with it.
+      const misplacement =
+        generation === undefined ? this.#picture.misplacement(name, { uid: record.uid, spec }) : undefined
+      services.push(planned(name, stored, decision, misplacement))
     }
     return { kind: 'planned', plan: { project, services } }
   }
@@ -475,7 +480,12 @@ function storyOf(name: ServiceName, save: Save, seen: Seen): string {
   }
 }
 
-function planned(name: ServiceName, stored: Seen['spec'], save: Save): PlanView['services'][number] {
+function planned(
+  name: ServiceName,
+  stored: Seen['spec'],
+  save: Save,
+  misplacement: Misplacement | undefined,
+): PlanView['services'][number] {
   const { text, generation } = save.record
   const before = stored?.value
   // A count that the text leaves out stays as it was scaled to: no difference.
@@ -493,6 +503,8 @@ function planned(name: ServiceName, stored: Seen['spec'], save: Save): PlanView[
     differences: [...differences(shownBefore, text, inTemplate)],
     ...(isNew ? { strategy: strategyOf(save) } : {}),
     warnings: [...save.warnings],
+    misplaced: misplacedViews(misplacement?.found ?? []),
+    ...(misplacement?.next === undefined ? {} : { next: misplacement.next }),
   }
 }
 
@@ -526,7 +538,7 @@ function becauseOf(save: Save): string {
         ? answer.because === 'joins'
           ? 'the same is being rolled out already'
           : 'nothing changes'
-        : 'what changes takes effect on what runs'
+        : 'it takes effect in place, without a new generation'
     case 'refused':
       return 'a fixed host port allows no second generation yet'
   }

@@ -166,12 +166,24 @@ export const servingView = z
   .meta({ id: 'Serving' })
 export type ServingView = z.infer<typeof servingView>
 
+/** One obstacle, with its numbers and in words. */
+const obstacleView = z.intersection(obstacle, z.object({ words: z.string() }))
+
+/** A running instance that could not be placed where it stands, were it placed now: labels, `maxPerHost`, capacity. */
+export const misplacedView = z
+  .object({ instance: z.string(), host: z.string(), obstacles: z.array(obstacleView) })
+  .meta({ id: 'Misplaced' })
+export type MisplacedView = z.infer<typeof misplacedView>
+
+/** The first that holds, but `deleting`: waiting, rolling-out, reverted, degraded, misplaced, ready. */
 export const serviceStatus = z.enum([
   'ready',
   'rolling-out',
   'degraded',
   'waiting',
   'reverted',
+  /** All that is asked for is ready, and some of it stands where it could not be placed now. */
+  'misplaced',
   'deleting',
   /** See `problem`. */
   'unknown',
@@ -198,9 +210,15 @@ export const serviceView = z
     replicas: z.int(),
     /** Ready instances of the generation that answers users. */
     ready: z.int(),
+    /** A generation answers users on every host, and all of its instances are ready; whatever else is under way or was given up. */
+    available: z.boolean(),
     status: serviceStatus,
     /** Why, in one sentence. */
     reason: z.string(),
+    /** Running instances that could not be placed where they stand, were they placed now. */
+    misplaced: z.int(),
+    /** What to do about them. */
+    next: z.string().optional(),
     rollout: rolloutView,
     /** Left out where the service has no routes. */
     serving: servingView.optional(),
@@ -277,6 +295,8 @@ export const instanceView = z
     /** Host port by port name. */
     ports: z.record(z.string(), z.int()),
     problem,
+    /** Why it could not be placed there, were it placed now; none where it could, and of instances that leave. */
+    misplaced: z.array(obstacleView).optional(),
   })
   .meta({ id: 'Instance' })
 export type InstanceView = z.infer<typeof instanceView>
@@ -301,6 +321,8 @@ export const hostView = z
     used: room,
     free: room,
     instances: z.int(),
+    /** Ids of instances that run here and could not be placed here now. */
+    misplaced: z.array(z.string()),
     /** The host's own and those of operators; the latter win. */
     labels: z.record(z.string(), z.string()),
     cordon: saidBy.optional(),
@@ -417,9 +439,12 @@ export const clusterView = z
       hostsReady: z.int(),
       projects: z.int(),
       services: z.int(),
+      /** Those that are available. */
       servicesReady: z.int(),
       instances: z.int(),
       instancesReady: z.int(),
+      /** Running where they could not be placed now. */
+      instancesMisplaced: z.int(),
     }),
   })
   .meta({ id: 'Cluster' })
@@ -429,9 +454,6 @@ export const projectView = z
   .object({ name: z.string(), services: z.int(), instances: z.int() })
   .meta({ id: 'Project' })
 export type ProjectView = z.infer<typeof projectView>
-
-/** One obstacle, with its numbers and in words. */
-const obstacleView = z.intersection(obstacle, z.object({ words: z.string() }))
 
 export const whyView = z
   .object({
@@ -452,6 +474,8 @@ export const whyView = z
     waitingCount: z.int(),
     /** Instances that are not ready, with what was seen of them. */
     unready: z.array(instanceView),
+    /** Instances that could not be placed where they stand, were they placed now. */
+    misplaced: z.array(misplacedView),
     /** What hosts do not serve of its routes. */
     unserved: z.array(unservedView).optional(),
     /** Why the asked generation was given up. */
@@ -468,6 +492,8 @@ export const differenceView = z.object({
   after: z.unknown().optional(),
   /** `generation`: changes the container. `in-place`: takes effect on what runs. */
   effect: z.enum(['generation', 'in-place']),
+  /** Of a field in place: from when on, where what runs does not take it up at once. */
+  from: z.string().optional(),
 })
 export type DifferenceView = z.infer<typeof differenceView>
 
@@ -489,6 +515,10 @@ export const planView = z
         /** How the new generation takes over; none where none comes. */
         strategy: z.object({ name: z.enum(['blue-green', 'first']), because: z.string() }).optional(),
         warnings: z.array(warningView),
+        /** Instances that run on and could not be placed where they stand under this spec. */
+        misplaced: z.array(misplacedView),
+        /** What to do about them. */
+        next: z.string().optional(),
       }),
     ),
   })

@@ -1,5 +1,6 @@
 /** Sentences for people, from the records of the cluster. Everything shown in words is also there as data. */
 
+import { plural } from '@boxcar/core/model/plural'
 import type { Rejection, Rollout } from '@boxcar/core/model/rollout'
 import type { UnservedView } from './views.ts'
 
@@ -74,8 +75,6 @@ function phaseWords(
         : `generation ${now.rejected} was given up; generation ${now.stable} answers`
   }
 }
-
-export const plural = (n: number, one: string): string => `${n} ${one}${n === 1 ? '' : 's'}`
 
 /** `h1: port 7071 at 0.0.0.0 is held by process 812 (sshd); 2 more hosts too`. */
 export function unservedSummary(unserved: readonly UnservedView[]): string | undefined {

@@ -1,6 +1,6 @@
 import { type Api, ApiProblem, type ServiceRef } from '@boxcar/api/client'
 import type { DeletedView } from '@boxcar/api/views'
-import { count } from './render/words.ts'
+import { plural } from '@boxcar/core/model/plural'
 import type { Terminal } from './terminal.ts'
 import { type UntilOptions, watchUntil } from './watch-until.ts'
 
@@ -21,7 +21,7 @@ export async function watchGone(
     const words = removed.map(({ deleted }, i) => {
       const now = left[i] ?? 0
       if (now === 'created again') return `${deleted.service}: created again; its old instances stop first`
-      return `${deleted.service}: ${now === 0 ? 'gone' : `${count(now, 'instance')} left`}`
+      return `${deleted.service}: ${now === 0 ? 'gone' : `${plural(now, 'instance')} left`}`
     })
     const isOver = left.every(it => it === 0 || it === 'created again')
     return { words: words.join(', '), ...(isOver ? { done: true } : {}) }

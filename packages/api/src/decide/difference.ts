@@ -27,6 +27,25 @@ export function differences(
     }
     if (JSON.stringify(a) === JSON.stringify(b)) return
     const effect = inTemplate(String(path[0] ?? '')) ? 'generation' : 'in-place'
-    found.push({ pointer: pointerOf(path), before: a, after: b, effect })
+    const from = effect === 'in-place' ? effectiveFrom(String(path[0] ?? '')) : undefined
+    found.push({
+      pointer: pointerOf(path),
+      before: a,
+      after: b,
+      effect,
+      ...(from === undefined ? {} : { from }),
+    })
+  }
+}
+
+/** From when on a field that takes effect in place does so, where what runs does not take it up at once. */
+function effectiveFrom(field: string): string | undefined {
+  switch (field) {
+    case 'placement':
+      return 'for what is placed from now on; what runs stays where it stands'
+    case 'restart':
+      return 'from the next failures on; a wait that has begun goes on'
+    default:
+      return undefined
   }
 }

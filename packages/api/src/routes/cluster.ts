@@ -129,9 +129,14 @@ function figures(
     ['boxcar_hosts', 'Hosts that are known.', counts.hosts],
     ['boxcar_hosts_ready', 'Hosts that take work.', counts.hostsReady],
     ['boxcar_services', 'Services.', counts.services],
-    ['boxcar_services_ready', 'Services that are as they were asked for.', counts.servicesReady],
+    ['boxcar_services_ready', 'Services that answer with all of their instances.', counts.servicesReady],
     ['boxcar_instances', 'Instances that are placed.', counts.instances],
     ['boxcar_instances_ready', 'Instances that are ready.', counts.instancesReady],
+    [
+      'boxcar_instances_misplaced',
+      'Running instances that could not be placed where they stand now.',
+      counts.instancesMisplaced,
+    ],
     ['boxcar_leader_known', 'Whether a scheduler leads.', now.kind === 'led' ? 1 : 0],
     [
       'boxcar_leaderless_seconds',

@@ -4,6 +4,7 @@ import type { PlanView, RouteView, SavedView, ServiceView } from '@boxcar/api/vi
 import { awayReason, connect } from '../client.ts'
 import type { CommandContext, RunCommand } from '../command.ts'
 import { type ExitStatus, exitStatus } from '../exit.ts'
+import { refuseMisplaced } from '../misplaced.ts'
 import { isWanted, stopIfInterrupted } from '../question.ts'
 import { harmless, paint } from '../render/paint.ts'
 import { planLines } from '../render/plan.ts'
@@ -115,37 +116,44 @@ async function persistently<Answer>(terminal: Terminal, ask: () => Promise<Answe
   return ask()
 }
 
-/** The data of a deploy: the services, and where users find them. */
+/** The data of a deploy, and how it ends. */
 async function report(
   context: CommandContext,
   api: Api,
   services: readonly ServiceView[],
 ): Promise<ExitStatus> {
+  await show(context, api, services)
+  await refuseMisplaced(api, services)
+  return exitStatus.done
+}
+
+/** The services, and where users find them. */
+async function show(context: CommandContext, api: Api, services: readonly ServiceView[]): Promise<void> {
   const format = formatOf(context)
   if (format === 'json' || format === 'yaml' || format === 'jsonl') {
     const { printList } = await import('../render/print.ts')
     await printList(context, services, { columns: [], nameOf: it => it.service, none: '' })
-    return exitStatus.done
+    return
   }
   if (format === 'name') {
     await printLines(
       context,
       services.map(it => it.service),
     )
-    return exitStatus.done
+    return
   }
   const routes = await addressesAtBest(api)
   await printLines(
     context,
     services.map(it => {
       const addresses = routes.filter(route => route.service === it.service).flatMap(route => route.addresses)
+      const stray = it.misplaced === 0 ? '' : `, ${it.misplaced} misplaced`
       return [
-        `${it.service} generation ${it.generation}: ${it.ready}/${it.replicas} ready`,
+        `${it.service} generation ${it.generation}: ${it.ready}/${it.replicas} ready${stray}`,
         ...addresses,
       ].join('  ')
     }),
   )
-  return exitStatus.done
 }
 
 /** None where the server cannot tell just now: what was asked for is done all the same. */

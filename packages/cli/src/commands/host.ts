@@ -1,10 +1,10 @@
 import type { HostView } from '@boxcar/api/views'
+import { plural, pluralVerb } from '@boxcar/core/model/plural'
 import { type Client, connect } from '../client.ts'
 import type { CommandContext, RunCommand } from '../command.ts'
 import { exitStatus, Trouble } from '../exit.ts'
 import { hostColumns } from '../render/columns.ts'
 import { printList } from '../render/print.ts'
-import { count } from '../render/words.ts'
 import { textFlag } from './flags.ts'
 
 export const list: RunCommand = async context => {
@@ -27,7 +27,7 @@ export const drain: RunCommand = context =>
     const which =
       moves.length === 0
         ? 'nothing runs there'
-        : `${count(moves.length, 'instance')} move away: ${moves.join(', ')}`
+        : `${plural(moves.length, 'instance')} ${pluralVerb(moves.length, 'move')} away: ${moves.join(', ')}`
     context.terminal.err.write(`${id}: ${which}\n`)
     return host
   })
@@ -37,7 +37,12 @@ export const label: RunCommand = async context => {
   const [id = '', ...texts] = context.invocation.args
   const labels = Object.fromEntries(texts.map(readLabel))
   const { api, actor } = connect(context)
-  await print(context, [await api.labelHost(id, labels, { actor })])
+  const host = await api.labelHost(id, labels, { actor })
+  if (host.misplaced.length > 0)
+    context.terminal.err.write(
+      `${id}: ${plural(host.misplaced.length, 'instance')} could not be placed there now, and ${pluralVerb(host.misplaced.length, 'stay')}: ${host.misplaced.join(', ')}; boxcar why SERVICE tells what to do\n`,
+    )
+  await print(context, [host])
   return exitStatus.done
 }
 

@@ -1,9 +1,9 @@
+import { plural } from '@boxcar/core/model/plural'
 import { connect, serviceRef } from '../client.ts'
 import type { RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
 import { isWanted } from '../question.ts'
 import { printList } from '../render/print.ts'
-import { count } from '../render/words.ts'
 import { type Removed, watchGone } from '../watch-gone.ts'
 import { withProgress } from '../watch-until.ts'
 import { millisecondsFlag } from './flags.ts'
@@ -14,7 +14,9 @@ export const rm: RunCommand = async context => {
   const { api, settings, actor } = connect(context)
   const refs = invocation.args.map(text => serviceRef(text, settings.project))
   const services = await Promise.all(refs.map(ref => api.service(ref)))
-  const words = services.map(it => `${it.service} (${count(it.replicas, 'replica')}, ${it.image})`).join(', ')
+  const words = services
+    .map(it => `${it.service} (${plural(it.replicas, 'replica')}, ${it.image})`)
+    .join(', ')
   const question = `Remove ${words}? No data are deleted.`
   if (!(await isWanted(context, question, `whether to remove ${words}`))) return exitStatus.failure
   const removed: Removed[] = []
@@ -23,7 +25,7 @@ export const rm: RunCommand = async context => {
   await printList(context, deleted, {
     columns: [
       { head: 'REMOVED', of: it => it.service },
-      { head: 'STOPPING', of: it => count(it.instances, 'instance') },
+      { head: 'STOPPING', of: it => plural(it.instances, 'instance') },
     ],
     nameOf: it => it.service,
     none: '',

@@ -76,7 +76,14 @@ function clusterLines({ cluster, hosts, services }: Whole, now: number, paint: P
         ['Problem', problemWords(cluster, paint)],
         ['Hosts', `${counts.hostsReady} of ${counts.hosts} ready`],
         ['Services', `${counts.servicesReady} of ${counts.services} ready`],
-        ['Instances', `${counts.instancesReady} of ${counts.instances} ready`],
+        [
+          'Instances',
+          `${counts.instancesReady} of ${counts.instances} ready${
+            counts.instancesMisplaced === 0
+              ? ''
+              : `, ${counts.instancesMisplaced} misplaced: boxcar why SERVICE tells where and why`
+          }`,
+        ],
       ],
       paint,
     ),

@@ -1,9 +1,10 @@
 import type { InstanceView, WhyView } from '@boxcar/api/views'
+import { plural } from '@boxcar/core/model/plural'
 import { connect, subjectOf } from '../client.ts'
 import type { RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
 import { reasonOf, stateWords } from '../render/columns.ts'
-import { obstacleLines, rejectionLines, unservedLines } from '../render/evidence.ts'
+import { misplacedLines, obstacleLines, rejectionLines, unservedLines } from '../render/evidence.ts'
 import { harmless, type Paint } from '../render/paint.ts'
 import { printObject } from '../render/print.ts'
 import { exitWords } from '../render/words.ts'
@@ -21,7 +22,15 @@ export const why: RunCommand = async context => {
   const id = `${project}/${name}/${generation}/${slot}`
   const waiting = view.waiting.filter(it => it.instance === id)
   if (waiting.length > 0) {
-    const about: WhyView = { ...view, about: id, waiting, waitingCount: 1, unready: [], rejection: undefined }
+    const about: WhyView = {
+      ...view,
+      about: id,
+      waiting,
+      waitingCount: 1,
+      unready: [],
+      misplaced: [],
+      rejection: undefined,
+    }
     await printObject(context, about, { name: id, lines: paint => whyLines(about, paint) })
     return exitStatus.done
   }
@@ -35,6 +44,7 @@ function whyLines(it: WhyView, paint: Paint): readonly string[] {
   return [
     paint.strong(summary),
     ...section(obstacleLines(it).filter(line => line !== summary)),
+    ...section(misplacedLines(it.misplaced)),
     ...section(it.unready.flatMap(instance => unreadyLines(instance, paint))),
     ...section(unservedLines(it.unserved)),
     ...section(it.rejection === undefined ? [] : rejectionLines(it.rejection)),
@@ -51,7 +61,7 @@ export function unreadyLines(it: InstanceView, paint: Paint): readonly string[] 
     `${it.id} on ${it.host}: ${stateWords(it)}${reason === '' ? '' : `: ${reason}`}`,
     ...(it.exit === undefined
       ? []
-      : [`  last end: ${exitWords(it.exit)}, ${it.restarts} restarts, attempt ${it.attempt}`]),
+      : [`  last end: ${exitWords(it.exit)}, ${plural(it.restarts, 'restart')}, attempt ${it.attempt}`]),
     ...(it.probe === undefined ? [] : [`  probe ${it.probe.kind}: ${harmless(it.probe.output)}`]),
     ...(it.lastLog ?? []).map(line => paint.faint(`  | ${harmless(line)}`)),
   ]

@@ -8,6 +8,7 @@ import type {
   RouteView,
   ServiceView,
 } from '@boxcar/api/views'
+import { plural } from '@boxcar/core/model/plural'
 import { unservedLine } from './evidence.ts'
 import { harmless, type Paint } from './paint.ts'
 import type { Column } from './table.ts'
@@ -43,6 +44,7 @@ export function statusColor(status: ServiceView['status'], paint: Paint): (text:
       return paint.good
     case 'rolling-out':
     case 'waiting':
+    case 'misplaced':
     case 'deleting':
       return paint.busy
     case 'degraded':
@@ -81,8 +83,11 @@ export function stateColor(it: InstanceView, paint: Paint): (text: string) => st
 export function reasonOf(it: InstanceView): string {
   const host = it.hostState === 'suspect' ? `${it.host} does not answer` : undefined
   const ended = it.state !== 'ready' && it.exit !== undefined ? exitWords(it.exit) : undefined
-  return [host, it.reason ?? ended].filter(text => text !== undefined).join('; ')
+  return [host, it.reason ?? ended, misplacedReason(it)].filter(text => text !== undefined).join('; ')
 }
+
+const misplacedReason = ({ misplaced }: InstanceView): string | undefined =>
+  misplaced && `could not be placed here now: ${misplaced.map(({ words }) => words).join(' and ')}`
 
 const portWords = (it: InstanceView) =>
   Object.entries(it.ports)
@@ -133,6 +138,9 @@ export function hostReason(it: HostView): string {
       ? `proxy: ${it.proxy.reason ?? 'fails'}`
       : undefined,
     ...(it.unserved ?? []).map(one => `proxy: ${one.words}`),
+    it.misplaced.length === 0
+      ? undefined
+      : `${plural(it.misplaced.length, 'instance')} could not be placed here now`,
   ].filter(text => text !== undefined && text !== '')
   return [...new Set(reasons)].join('; ')
 }

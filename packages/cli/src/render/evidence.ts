@@ -1,4 +1,5 @@
-import type { RolloutView, UnservedView, WhyView } from '@boxcar/api/views'
+import type { MisplacedView, RolloutView, UnservedView, WhyView } from '@boxcar/api/views'
+import { plural, pluralVerb } from '@boxcar/core/model/plural'
 import { harmless } from './paint.ts'
 
 export type RejectionView = NonNullable<RolloutView['rejection']>
@@ -49,3 +50,19 @@ export function unservedLines(unserved: readonly UnservedView[] = []): readonly 
 }
 
 export const unservedLine = (it: UnservedView): string => `${it.host}: ${harmless(it.words)}`
+
+/** Instances that could not be placed where they stand now: a line for each host and reason. */
+export function misplacedLines(found: readonly MisplacedView[]): readonly string[] {
+  if (found.length === 0) return []
+  const reasons = Map.groupBy(
+    found,
+    ({ host, obstacles }) => `${host}: ${obstacles.map(({ words }) => words).join(' and ')}`,
+  )
+  const head = `${plural(found.length, 'instance')} ${pluralVerb(found.length, 'stand')} where ${found.length === 1 ? 'it' : 'they'} could not be placed now:`
+  return [
+    head,
+    ...[...reasons].map(([reason, group]) =>
+      harmless(`  ${reason}: ${group.map(({ instance }) => instance).join(', ')}`),
+    ),
+  ]
+}

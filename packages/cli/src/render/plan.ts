@@ -1,4 +1,5 @@
 import type { DifferenceView, PlanView } from '@boxcar/api/views'
+import { misplacedLines } from './evidence.ts'
 import { harmless, type Paint } from './paint.ts'
 
 type PlannedService = PlanView['services'][number]
@@ -20,6 +21,8 @@ function serviceLines(it: PlannedService, paint: Paint): readonly string[] {
       warning =>
         `    ${paint.busy('warning:')} ${warning.pointer === '' ? '' : `${warning.pointer}: `}${harmless(warning.message)}`,
     ),
+    ...misplacedLines(it.misplaced).map((line, i) => `    ${i === 0 ? paint.busy(line) : line}`),
+    ...(it.next === undefined ? [] : [`    next: ${harmless(it.next)}`]),
   ]
 }
 
@@ -50,7 +53,8 @@ function changeWords(it: PlannedService): string {
 }
 
 function differenceLine(it: DifferenceView, paint: Paint): string {
-  const effect = it.effect === 'generation' ? '' : paint.faint('  (in place)')
+  const from = it.from === undefined ? '' : `, ${harmless(it.from)}`
+  const effect = it.effect === 'generation' ? '' : paint.faint(`  (in place${from})`)
   if (it.before === undefined)
     return `${paint.good('+')} ${it.pointer}: ${paint.good(valueText(it.after))}${effect}`
   if (it.after === undefined)

@@ -55,6 +55,8 @@ const service: ServiceView = {
   image: 'web:2',
   replicas: 2,
   ready: 2,
+  available: true,
+  misplaced: 0,
   status: 'rolling-out',
   reason: 'generation 8 starts',
   by: 'ada',
@@ -161,6 +163,7 @@ test('a plan with its differences', () => {
         ],
         strategy: { name: 'blue-green', because: 'both fit' },
         warnings: [{ pointer: '/health', code: 'no_probe', message: 'no readiness probe' }],
+        misplaced: [],
       },
       {
         name: 'api',
@@ -170,6 +173,7 @@ test('a plan with its differences', () => {
         generation: 3,
         differences: [],
         warnings: [],
+        misplaced: [],
       },
     ],
   }

@@ -24,6 +24,7 @@ export function serviceLines(
       [
         ['Service', paint.strong(service.service)],
         ['Status', `${statusColor(service.status, paint)(service.status)}: ${harmless(service.reason)}`],
+        ['Next', service.next === undefined ? undefined : harmless(service.next)],
         ['Ready', `${service.ready} of ${service.replicas}`],
         ['Image', service.image],
         ['Generation', String(service.generation)],

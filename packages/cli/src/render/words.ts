@@ -31,8 +31,6 @@ export function moment(wall: number): string {
   return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
 }
 
-export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`
-
 /** How a container ended, in words. */
 export function exitWords(exit: { readonly code: number; readonly oomKilled: boolean }): string {
   if (exit.oomKilled) return `killed: out of memory (exit status ${exit.code})`

@@ -7,9 +7,11 @@
  * itself.
  */
 import { byId, type GenerationNumber, type HostId, type InstanceId } from '../model/ids.ts'
+import { plural } from '../model/plural.ts'
 import { nearestFix } from './explain.ts'
 import type { Obstacle } from './obstacle.ts'
 import { type LabelRule, labelObstacles, parseWhere } from './where.ts'
+import { obstacleWords } from './words.ts'
 
 /** What a spec says of placing, as far as it is judged here. */
 export interface PlacementRules {
@@ -69,6 +71,16 @@ function beyondMax(max: number, running: readonly Standing[]): ReadonlyMap<Insta
     for (const { instance } of [...group].sort((a, b) => a.slot - b.slot).slice(max))
       beyond.set(instance, { kind: 'max-per-host', max, have: group.length })
   return beyond
+}
+
+/** Which they are, in a clause; one of them is named. */
+export function misplacedWords(found: readonly Misplaced[]): string | undefined {
+  const [first] = found
+  if (first === undefined) return undefined
+  const stand = found.length === 1 ? 'stands where it' : 'stand where they'
+  const which = `${first.instance} on ${first.host} ${first.obstacles.map(obstacleWords).join(' and ')}`
+  const more = found.length === 1 ? '' : ` (and ${found.length - 1} more)`
+  return `${plural(found.length, 'instance')} ${stand} could not be placed now: ${which}${more}`
 }
 
 /** What an instance counts against its host. */
