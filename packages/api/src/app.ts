@@ -237,7 +237,8 @@ function answerNotFound(app: App, request: FastifyRequest, reply: FastifyReply):
       detail: `${request.method} is not possible here; possible: ${allowed.join(', ')}`,
     })
   }
-  return refuse(reply, 'not-found', { detail: 'there is nothing at this address', next: 'GET /openapi.json' })
+  const detail = `there is nothing at ${plain(path)}`
+  return refuse(reply, 'not-found', { detail, next: 'GET /openapi.json' })
 }
 
 /** All that are possible anywhere. */

@@ -4,6 +4,7 @@ import type { HostId } from '@boxcar/core/model/ids'
 import { plural } from '@boxcar/core/model/plural'
 import { absent, living, put, remove, unchanged, unleased } from '@boxcar/store/collection'
 import { hostSettingsOf, hosts, presences } from '@boxcar/store/keys'
+import { noHost } from './absent.ts'
 import type { ApiDeps } from './deps.ts'
 import type { Picture } from './picture.ts'
 import type { Refusal } from './refusal.ts'
@@ -38,14 +39,14 @@ export class HostActions {
       const [record, settings] = await Promise.all([store.get(hosts, id), store.get(hostSettingsOf, id)])
       const unread = this.#refuseUnread(id, record === undefined, settings === undefined)
       if (unread !== undefined) return { kind: 'answer', answer: unread }
-      if (record === undefined) return { kind: 'answer', answer: noHost(id) }
+      if (record === undefined) return { kind: 'answer', answer: noHost(this.#picture, id) }
       const before: HostSettings = settings?.value ?? { labels: {} }
       const after: HostSettings = changed(before, change, { by: author.actor, at: clock.wall() })
       const count = Object.keys(after.labels).length
       if (count > maxLabels) return { kind: 'answer', answer: tooManyLabels(count) }
       const show = (): HostOutcome => {
         const host = this.#picture.host(id)
-        return host === undefined ? noHost(id) : { kind: 'host', host }
+        return host === undefined ? noHost(this.#picture, id) : { kind: 'host', host }
       }
       if (JSON.stringify(after) === JSON.stringify(before)) return { kind: 'answer', answer: show() }
       return {
@@ -98,7 +99,7 @@ export class HostActions {
       ])
       const unread = this.#refuseUnread(id, record === undefined, settings === undefined)
       if (unread !== undefined) return { kind: 'answer', answer: unread }
-      if (record === undefined) return { kind: 'answer', answer: noHost(id) }
+      if (record === undefined) return { kind: 'answer', answer: noHost(this.#picture, id) }
       if (present !== undefined)
         return {
           kind: 'answer',
@@ -148,8 +149,6 @@ const tooManyLabels = (count: number): Refusal => ({
     },
   ],
 })
-
-const noHost = (id: HostId): Refusal => ({ kind: 'absent', what: `host ${id}` })
 
 function changed(
   before: HostSettings,

@@ -9,6 +9,7 @@ import { created, put, unchanged } from '@boxcar/store/collection'
 import { generations, intents, rollouts, specs } from '@boxcar/store/keys'
 import { compareRevisions, noRevision, type Revision } from '@boxcar/store/store'
 import { z } from 'zod'
+import { noService } from './absent.ts'
 import type { ApiDeps } from './deps.ts'
 import { Keeper } from './idempotency.ts'
 import type { Picture } from './picture.ts'
@@ -66,7 +67,7 @@ export class Intents {
       if (unread !== undefined) return { kind: 'answer', answer: unread }
       if (!holds(context.condition, spec?.modified))
         return { kind: 'answer', answer: { kind: 'differs', revision: spec?.modified } }
-      if (spec === undefined) return { kind: 'answer', answer: { kind: 'absent', what: `service ${name}` } }
+      if (spec === undefined) return { kind: 'answer', answer: noService(this.#picture, name) }
       const kept = await store.list(generations, name)
       const record = rollout?.value.uid === spec.value.uid ? rollout.value : undefined
       const numbers = kept.entries.filter(g => g.value.uid === spec.value.uid).map(g => g.value.number)
@@ -120,7 +121,7 @@ export class Intents {
       const isShown = mirror.caughtUp && compareRevisions(mirror.revision, written) >= 0
       const acted = isShown && !mirror.of(intents).has(intents.spell({ service: name, id }))
       const rollout = this.#picture.rollout(name)
-      if (rollout === undefined && isShown) return { kind: 'absent', what: `service ${name}` }
+      if (rollout === undefined && isShown) return noService(this.#picture, name)
       if (acted && rollout !== undefined)
         return compareRevisions(mirror.get(rollouts, name)?.modified ?? noRevision, written) <= 0
           ? {

@@ -110,7 +110,7 @@ export class Picture {
 
   projects(): readonly ProjectView[] {
     const found = new Map<string, { services: number; instances: number }>()
-    for (const name of this.#names()) {
+    for (const name of this.serviceNames()) {
       const { project } = serviceParts(name)
       const counts = found.get(project) ?? { services: 0, instances: 0 }
       counts.services += 1
@@ -122,7 +122,7 @@ export class Picture {
 
   services(project?: string): readonly ServiceView[] {
     const unread = this.#unread()
-    return this.#names(unread)
+    return this.serviceNames(unread)
       .filter(name => project === undefined || serviceParts(name).project === project)
       .flatMap(name => this.service(name, unread) ?? [])
   }
@@ -729,8 +729,12 @@ export class Picture {
     return [...this.#kept.of(name)].sort((a, b) => a.id.number - b.id.number)
   }
 
+  hostIds(): readonly HostId[] {
+    return [...this.#mirror.of(hosts).values()].map(({ id }) => id).sort(byId)
+  }
+
   /** Services that were asked for, and those of which something is left. */
-  #names(unread = this.#unread()): readonly ServiceName[] {
+  serviceNames(unread = this.#unread()): readonly ServiceName[] {
     const names = new Set([...this.#mirror.of(specs).values()].map(entry => entry.id))
     for (const name of this.#placed.groups()) names.add(name)
     for (const entry of this.#mirror.of(rollouts).values()) names.add(entry.id)

@@ -9,7 +9,7 @@ export const problemKinds = {
   'invalid-path': { status: 400, title: 'The address is not valid' },
   unauthorised: { status: 401, title: 'A token is needed' },
   'foreign-origin': { status: 403, title: 'Not from there' },
-  'not-found': { status: 404, title: 'There is no such thing' },
+  'not-found': { status: 404, title: 'Not found' },
   'method-not-allowed': { status: 405, title: 'This cannot be done here' },
   'request-timeout': { status: 408, title: 'The request took too long' },
   'address-claimed': { status: 409, title: 'Another service has this address' },

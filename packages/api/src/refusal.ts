@@ -8,7 +8,8 @@ export type Refusal =
   | { readonly kind: 'wrong-body'; readonly faults: readonly FaultView[] }
   | { readonly kind: 'not-yet'; readonly faults: readonly FaultView[] }
   | { readonly kind: 'claimed'; readonly faults: readonly FaultView[] }
-  | { readonly kind: 'absent'; readonly what: string }
+  /** `what` follows "there is no"; `near`: what was probably meant. */
+  | { readonly kind: 'absent'; readonly what: string; readonly near?: string; readonly next?: string }
   /** A condition (`If-Match`) on the revision does not hold; none: there is no such object. */
   | { readonly kind: 'differs'; readonly revision: string | undefined }
   | { readonly kind: 'wrong-state'; readonly words: string; readonly next?: string }

@@ -7,6 +7,7 @@ import { absent, living, put, remove, unchanged } from '@boxcar/store/collection
 import { claims, generations, hosts, leaders, rollouts, specs } from '@boxcar/store/keys'
 import { compareRevisions, type Guard, type Listing, type Revision, type Write } from '@boxcar/store/store'
 import { z } from 'zod'
+import { noService } from './absent.ts'
 import { checkNamed, checkSpec, notAnObject } from './decide/check-spec.ts'
 import { type HeldClaim, sameId, tcpClaim } from './decide/claims.ts'
 import { differences } from './decide/difference.ts'
@@ -72,7 +73,7 @@ export class Services {
         ],
       }
     return this.#save(name, context, seen => {
-      if (seen.spec === undefined) return { kind: 'refused', refusal: noService(name) }
+      if (seen.spec === undefined) return { kind: 'refused', refusal: noService(this.#picture, name) }
       return patched(seen.spec.value.text, short, body)
     })
   }
@@ -170,7 +171,7 @@ export class Services {
       if (unread !== undefined) return { kind: 'answer', answer: unread }
       if (!holds(context.condition, spec?.modified))
         return { kind: 'answer', answer: { kind: 'differs', revision: spec?.modified } }
-      if (spec === undefined) return { kind: 'answer', answer: noService(name) }
+      if (spec === undefined) return { kind: 'answer', answer: noService(this.#picture, name) }
       const { held } = await this.#claimsOn(portsOf(spec.value.spec))
       const instances = this.#picture.instances({ service: name }).filter(i => i.desired === 'run').length
       const deleted: DeletedView = { service: name, uid: spec.value.uid, instances }
@@ -346,7 +347,7 @@ export class Services {
     const known = keptAnswer.safeParse(body)
     if (!known.success) return { kind: 'key-reused' }
     const spec = await this.#deps.store.get(specs, name)
-    if (spec === undefined) return noService(name)
+    if (spec === undefined) return noService(this.#picture, name)
     const { previousImage, ...rest } = known.data
     return this.#saved(spec, previousImage === undefined ? rest : { ...rest, previousImage }, revision)
   }
@@ -359,8 +360,6 @@ const writtenAs = (save: Save, spec: ServiceSpec, before: Seen['spec'], revision
   created: before?.created ?? revision,
   modified: revision,
 })
-
-const noService = (name: ServiceName): Refusal => ({ kind: 'absent', what: `service ${name}` })
 
 /** What a plan sees once the services before this one are saved. */
 function afterOthers(seen: Seen, earlier: readonly Save[]): Seen {

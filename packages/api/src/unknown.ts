@@ -101,7 +101,7 @@ export function unknownHost(
     used: nothing,
     free: nothing,
     instances,
-    misplaced: 0,
+    misplaced: [],
     labels: {},
     engine: { version: '', state: 'unknown' },
     proxy: { version: '', state: 'unknown' },

@@ -18,7 +18,10 @@ export function refuseWith(reply: FastifyReply, refusal: Refusal): FastifyReply 
     case 'claimed':
       return refuse(reply, 'address-claimed', { detail: detailOf(refusal.faults), errors: refusal.faults })
     case 'absent':
-      return refuse(reply, 'not-found', { detail: `there is no ${refusal.what}` })
+      return refuse(reply, 'not-found', {
+        detail: `there is no ${refusal.what}${refusal.near === undefined ? '' : `; did you mean ${refusal.near}?`}`,
+        ...(refusal.next === undefined ? {} : { next: refusal.next }),
+      })
     case 'differs':
       return refuse(reply, 'revision-differs', {
         detail:

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { noHost } from '../absent.ts'
 import { isRefusal } from '../refusal.ts'
 import { drainView, hostView } from '../views.ts'
 import { bodyOrNothing } from '../wrong-request.ts'
@@ -34,9 +35,7 @@ export function hostRoutes(app: App, { picture, hosts }: RouteContext): void {
     { schema: { tags, summary: 'A host', params: hostPath, response: answers(hostView) } },
     async ({ params }, reply) => {
       const found = picture.host(params.id)
-      return found === undefined
-        ? refuseWith(reply, { kind: 'absent', what: `host ${params.id}` })
-        : reply.send(found)
+      return found === undefined ? refuseWith(reply, noHost(picture, params.id)) : reply.send(found)
     },
   )
 

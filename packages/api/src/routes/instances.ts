@@ -1,7 +1,8 @@
 import { Readable } from 'node:stream'
-import { type GenerationNumber, instanceId } from '@boxcar/core/model/ids'
+import { type GenerationNumber, type InstancePlace, instanceId } from '@boxcar/core/model/ids'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { noInstance, noService } from '../absent.ts'
 import { type LogAsk, openLogs } from '../logs.ts'
 import { refuse } from '../problem.ts'
 import { Streams } from '../streams.ts'
@@ -67,7 +68,7 @@ export function instanceRoutes(app: App, context: RouteContext): void {
     async ({ params }, reply) => {
       const service = nameOf(params)
       return picture.service(service) === undefined
-        ? refuseWith(reply, { kind: 'absent', what: `service ${service}` })
+        ? refuseWith(reply, noService(picture, service))
         : reply.send([...picture.instances({ service })])
     },
   )
@@ -77,9 +78,7 @@ export function instanceRoutes(app: App, context: RouteContext): void {
     { schema: { tags, summary: 'An instance', params: instancePath, response: answers(instanceView) } },
     async ({ params }, reply) => {
       const found = find(params)
-      return found === undefined
-        ? refuseWith(reply, { kind: 'absent', what: `instance ${idOf(params)}` })
-        : reply.send(found)
+      return found === undefined ? refuseWith(reply, noInstance(picture, placeIn(params))) : reply.send(found)
     },
   )
 
@@ -97,8 +96,7 @@ export function instanceRoutes(app: App, context: RouteContext): void {
     },
     async (request, reply) => {
       const found = find(request.params)
-      if (found === undefined)
-        return refuseWith(reply, { kind: 'absent', what: `instance ${idOf(request.params)}` })
+      if (found === undefined) return refuseWith(reply, noInstance(picture, placeIn(request.params)))
       return sendLogs(context, followed, request, reply, [found], request.query)
     },
   )
@@ -117,27 +115,25 @@ export function instanceRoutes(app: App, context: RouteContext): void {
     },
     async (request, reply) => {
       const service = nameOf(request.params)
-      if (picture.service(service) === undefined)
-        return refuseWith(reply, { kind: 'absent', what: `service ${service}` })
+      if (picture.service(service) === undefined) return refuseWith(reply, noService(picture, service))
       const instances = picture.instances({ service }).filter(i => i.hostState !== 'removed')
       return sendLogs(context, followed, request, reply, instances.slice(0, maxInstances), request.query)
     },
   )
 
   function find(params: z.output<typeof instancePath>): InstanceView | undefined {
-    return picture.instance(idOf(params), nameOf(params))
+    return picture.instance(instanceId(placeIn(params)), nameOf(params))
   }
 }
 
 /** Logs of a service come from so many instances at most. */
 const maxInstances = 64
 
-const idOf = (params: z.output<typeof instancePath>) =>
-  instanceId({
-    service: nameOf(params),
-    generation: params.generation as GenerationNumber,
-    slot: params.slot,
-  })
+const placeIn = (params: z.output<typeof instancePath>): InstancePlace => ({
+  service: nameOf(params),
+  generation: params.generation as GenerationNumber,
+  slot: params.slot,
+})
 
 async function sendLogs(
   { deps }: RouteContext,

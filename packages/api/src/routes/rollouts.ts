@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { noService } from '../absent.ts'
 import { isRefusal } from '../refusal.ts'
 import { actedView, rolloutView } from '../views.ts'
 import { bodyOrNothing } from '../wrong-request.ts'
@@ -37,9 +38,7 @@ export function rolloutRoutes(app: App, { picture, intents }: RouteContext): voi
     },
     async ({ params }, reply) => {
       const found = picture.rollout(nameOf(params))
-      return found === undefined
-        ? refuseWith(reply, { kind: 'absent', what: `service ${nameOf(params)}` })
-        : reply.send(found)
+      return found === undefined ? refuseWith(reply, noService(picture, nameOf(params))) : reply.send(found)
     },
   )
 
@@ -103,7 +102,7 @@ export function rolloutRoutes(app: App, { picture, intents }: RouteContext): voi
       async ({ params }, reply) => {
         const name = nameOf(params)
         return picture.service(name) === undefined
-          ? refuseWith(reply, { kind: 'absent', what: `service ${name}` })
+          ? refuseWith(reply, noService(picture, name))
           : refuseWith(reply, {
               kind: 'not-yet',
               faults: [

@@ -2,6 +2,7 @@ import { projectName } from '@boxcar/core/model/ids'
 import { serviceSpecAsSent } from '@boxcar/core/model/spec'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { noGeneration, noService } from '../absent.ts'
 import { refuse } from '../problem.ts'
 import { isRefusal } from '../refusal.ts'
 import {
@@ -70,7 +71,7 @@ export function serviceRoutes(app: App, { services, picture }: RouteContext): vo
     },
     async ({ params }, reply) => {
       const found = picture.service(nameOf(params))
-      if (found === undefined) return refuseWith(reply, { kind: 'absent', what: `service ${nameOf(params)}` })
+      if (found === undefined) return refuseWith(reply, noService(picture, nameOf(params)))
       return reply.header('etag', `"${found.revision}"`).send(found)
     },
   )
@@ -164,8 +165,7 @@ export function serviceRoutes(app: App, { services, picture }: RouteContext): vo
     },
     async ({ params }, reply) => {
       const name = nameOf(params)
-      if (picture.service(name) === undefined)
-        return refuseWith(reply, { kind: 'absent', what: `service ${name}` })
+      if (picture.service(name) === undefined) return refuseWith(reply, noService(picture, name))
       return reply.send([...picture.generations(name)])
     },
   )
@@ -176,10 +176,7 @@ export function serviceRoutes(app: App, { services, picture }: RouteContext): vo
     async ({ params }, reply) => {
       const found = picture.generations(nameOf(params)).find(g => g.generation === params.number)
       return found === undefined
-        ? refuseWith(reply, {
-            kind: 'absent',
-            what: `generation ${params.number} of service ${nameOf(params)}`,
-          })
+        ? refuseWith(reply, noGeneration(picture, nameOf(params), params.number))
         : reply.send(found)
     },
   )
@@ -196,9 +193,7 @@ export function serviceRoutes(app: App, { services, picture }: RouteContext): vo
     },
     async ({ params }, reply) => {
       const found = picture.why(nameOf(params))
-      return found === undefined
-        ? refuseWith(reply, { kind: 'absent', what: `service ${nameOf(params)}` })
-        : reply.send(found)
+      return found === undefined ? refuseWith(reply, noService(picture, nameOf(params))) : reply.send(found)
     },
   )
 
