@@ -12,7 +12,7 @@ import {
   serviceParts,
 } from '@boxcar/core/model/ids'
 import type { Placement } from '@boxcar/core/model/placement'
-import { plural } from '@boxcar/core/model/plural'
+import { plural, pluralVerb } from '@boxcar/core/model/plural'
 import type { Report } from '@boxcar/core/model/report'
 import type { Rejection, Rollout } from '@boxcar/core/model/rollout'
 import { listenersOf, type Route } from '@boxcar/core/model/route'
@@ -911,7 +911,7 @@ function summaryOf(
       ({ host, obstacles }) => `${host} ${obstacles.map(obstacleWords).join(' and ')}`,
     )
     return tried.length === 0
-      ? `${plural(pending.count, 'instance')} of ${service.service} wait: there is no host`
+      ? `${plural(pending.count, 'instance')} of ${service.service} ${pluralVerb(pending.count, 'wait')}: there is no host`
       : `${plural(pending.count, 'instance')} of ${service.service} cannot be placed: ${reasons.join('; ')}`
   }
   if (service.status === 'ready' && service.rollout.outcome === 'live')

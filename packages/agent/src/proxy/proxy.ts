@@ -7,6 +7,7 @@
 
 import type { Clock, Instant } from '@boxcar/core/model/clock'
 import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
+import { plural, pluralVerb } from '@boxcar/core/model/plural'
 import { compareRevisions } from '@boxcar/core/model/revision'
 import type { Route } from '@boxcar/core/model/route'
 import type { Logger } from 'pino'
@@ -505,7 +506,8 @@ class ProxyRoom implements Proxy {
       const inMs = reloadPauseMs(replaced.length) - (this.#now() - (this.#reloaded ?? 0))
       if (this.#reloaded !== undefined && inMs > 0) {
         if (this.#good !== undefined) await this.#settleByCommands(meanwhile(this.#good.table, table))
-        const why = `${replaced.length} workers that were replaced have open connections`
+        const workers = plural(replaced.length, 'replaced worker')
+        const why = `${workers} ${pluralVerb(replaced.length, 'have', 'has')} open connections`
         return { kind: 'postponed', inMs, why }
       }
     }

@@ -1,4 +1,5 @@
 import type { HostView, InstanceView } from '@boxcar/api/views'
+import { plural } from '@boxcar/core/model/plural'
 import { type Client, connect, serviceRef, subjectOf } from '../client.ts'
 import type { CommandContext, RunCommand } from '../command.ts'
 import { exitStatus, Trouble } from '../exit.ts'
@@ -72,7 +73,7 @@ function instanceLines(it: InstanceView, paint: Paint): readonly string[] {
       ['Placed', `${it.desired}, because ${it.because}`],
       ['Image', it.image],
       ['Container', it.container],
-      ['Reserves', `${cores(it.cpuMilli)} cores, ${memory(it.memoryMiB)}`],
+      ['Reserves', `${plural(it.cpuMilli / 1000, 'core')}, ${memory(it.memoryMiB)}`],
       ['Ports', ports.join('\n')],
       ['Attempt', `${it.attempt}, restarted ${it.restarts}×`],
       ['Last end', it.exit === undefined ? undefined : `${exitWords(it.exit)} at ${moment(it.exit.at)}`],

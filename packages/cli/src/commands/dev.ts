@@ -5,6 +5,7 @@ import { type Api, ApiProblem, ApiUnreachable, createClient } from '@boxcar/api/
 import { hostPort, isLoopback, type ListenAddress } from '@boxcar/api/listen'
 import type { HostView } from '@boxcar/api/views'
 import { after } from '@boxcar/core/model/clock'
+import { plural, pluralVerb } from '@boxcar/core/model/plural'
 import type { CommandContext, RunCommand } from '../command.ts'
 import { abandonedFolders, machineFolder, makeFolder } from '../dev/folder.ts'
 import { clearGuest } from '../dev/guest.ts'
@@ -126,7 +127,7 @@ async function start(
   const sample = invocation.flags['sample'] === false ? undefined : await buildSample(room, tell)
   const api = createClient({ server: `http://${hostPort(first)}` })
   const hosts = await untilHosts(api, room, terminal)
-  tell(`${hosts.length} hosts are ready`)
+  tell(`${plural(hosts.length, 'host')} ${pluralVerb(hosts.length, 'are', 'is')} ready`)
   goOn(terminal)
   if (sample !== undefined) await deploySample(api, sample.first, terminal)
   await printTour(context, { api, room, first, kept: things.kept, dir: things.dir, next: sample?.second })

@@ -1,3 +1,4 @@
+import { plural } from '@boxcar/core/model/plural'
 import { connect, serviceRef } from '../client.ts'
 import type { RunCommand } from '../command.ts'
 import { exitStatus, Trouble } from '../exit.ts'
@@ -22,7 +23,9 @@ export const scale: RunCommand = async context => {
   for (const { ref, replicas } of wanted) {
     const before = (await api.service(ref)).replicas
     const it = await api.patch(ref, { replicas }, { actor })
-    context.terminal.err.write(`${it.service.service}: ${before} → ${it.service.replicas} replicas\n`)
+    context.terminal.err.write(
+      `${it.service.service}: ${before} → ${plural(it.service.replicas, 'replica')}\n`,
+    )
     saved.push(it)
   }
   await printList(context, saved, {

@@ -33,7 +33,7 @@ const rows: readonly (readonly [Obstacle, string, string])[] = [
   [
     { kind: 'cpus', needMilli: 1500, freeMilli: 500, totalMilli: 4000 },
     'needs 1.5 cores, 0.5 of 4 are free',
-    'free 1 cores on host h2, lower /resources/reservations/cpus to 0.5, or add a host',
+    'free 1 core on host h2, lower /resources/reservations/cpus to 0.5, or add a host',
   ],
   [
     { kind: 'cpus', needMilli: 500, freeMilli: -250, totalMilli: 4000 },

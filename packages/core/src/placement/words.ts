@@ -1,4 +1,5 @@
 /** What people read of an obstacle, wherever it is shown: what is in the way, and the change that takes it away. */
+import { plural } from '../model/plural.ts'
 import type { Obstacle } from './obstacle.ts'
 import { parseWhere } from './where.ts'
 
@@ -21,7 +22,7 @@ export function obstacleWords(obstacle: Obstacle): string {
       const { needMilli, freeMilli, totalMilli } = obstacle
       const free = `${cores(freeMilli)} of ${cores(totalMilli)} are free`
       const over = `${cores(-freeMilli)} more than its ${cores(totalMilli)} are taken`
-      return `needs ${cores(needMilli)} cores, ${freeMilli < 0 ? over : free}`
+      return `needs ${plural(needMilli / 1000, 'core')}, ${freeMilli < 0 ? over : free}`
     }
     case 'memory': {
       const { needMiB, freeMiB, totalMiB } = obstacle
@@ -75,7 +76,7 @@ export function fixOf(host: string, obstacle: Obstacle): Fix {
       const lower = freeMilli > 0 ? `lower ${field} to ${cores(freeMilli)}, ` : ''
       const missing = needMilli - freeMilli
       return {
-        words: `free ${cores(missing)} cores on host ${host}, ${lower}or add a host`,
+        words: `free ${plural(missing / 1000, 'core')} on host ${host}, ${lower}or add a host`,
         effort: 5 + missing / totalMilli,
       }
     }

@@ -1,4 +1,5 @@
 import type { GenerationNumber } from '../model/ids.ts'
+import { plural } from '../model/plural.ts'
 import type { Evidence, Rollout } from '../model/rollout.ts'
 import { listenersOf } from '../model/route.ts'
 import { isSameButForImage } from '../model/spec.ts'
@@ -152,7 +153,7 @@ function evidenceOf(service: ServiceDraft, generation: GenerationNumber): readon
   }
   const waiting = view.pending?.value
   if (found.length === 0 && waiting !== undefined)
-    found.push({ what: `${waiting.count} instances found no host` })
+    found.push({ what: `${plural(waiting.count, 'instance')} found no host` })
   return found
 }
 

@@ -1,4 +1,5 @@
 import type { HostId } from '../model/ids.ts'
+import { pluralVerb } from '../model/plural.ts'
 import type { ServiceDraft } from './draft.ts'
 import { isOnLostHost } from './readiness.ts'
 
@@ -19,6 +20,6 @@ export function releaseFromLostHosts(service: ServiceDraft): void {
       level: 'warning',
       kind: 'host-lost',
       host,
-      message: `host ${host} is lost: ${count} of its instances move to other hosts`,
+      message: `host ${host} is lost: ${count} of its instances ${pluralVerb(count, 'move')} to other hosts`,
     })
 }

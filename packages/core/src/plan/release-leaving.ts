@@ -1,5 +1,6 @@
 /** Traffic first, then the process: an instance stops when no live proxy sends it anything and its open requests are done. */
 
+import { plural, pluralVerb } from '../model/plural.ts'
 import type { Route } from '../model/route.ts'
 import type { ServiceDraft } from './draft.ts'
 import type { Leaver, Leaving } from './fill-generations.ts'
@@ -22,7 +23,11 @@ export function releaseLeaving(service: ServiceDraft, route: Route | undefined, 
     released.set(because, (released.get(because) ?? 0) + 1)
   }
   for (const [because, count] of released)
-    service.tell({ level: 'info', kind: 'released', message: `${count} instances stop (${because})` })
+    service.tell({
+      level: 'info',
+      kind: 'released',
+      message: `${plural(count, 'instance')} ${pluralVerb(count, 'stop')} (${because})`,
+    })
 }
 
 function isFreeOfTraffic(

@@ -1,5 +1,6 @@
 /** Says host by host why instances wait; written only when it reads differently from what stands. */
 import { type GenerationNumber, instanceId } from '../model/ids.ts'
+import { plural, pluralVerb } from '../model/plural.ts'
 import { cutText } from '../model/text.ts'
 import type { Ask } from '../placement/choose.ts'
 import { type Explained, explain, nearest } from '../placement/explain.ts'
@@ -51,7 +52,7 @@ export function tellWaiting(
     level: 'warning',
     kind: 'waiting',
     generation: first.generation,
-    message: `${count} instances wait: no host can take them`,
+    message: `${plural(count, 'instance')} ${pluralVerb(count, 'wait')}: no host can take ${count === 1 ? 'it' : 'them'}`,
   })
 }
 
