@@ -490,7 +490,7 @@ export const differenceView = z.object({
   pointer: z.string(),
   before: z.unknown().optional(),
   after: z.unknown().optional(),
-  /** `generation`: changes the container. `in-place`: takes effect on what runs. */
+  /** `generation`: changes the container. `in-place`: makes no generation. */
   effect: z.enum(['generation', 'in-place']),
   /** Of a field in place: from when on, where what runs does not take it up at once. */
   from: z.string().optional(),

@@ -4,7 +4,7 @@ export const exitStatus = {
   done: 0,
   failure: 1,
   usage: 2,
-  /** Accepted, but some instances cannot be placed, or some hosts do not serve a route. */
+  /** Accepted, but some instances cannot be placed, or stand where they could not be placed now, or some hosts do not serve a route. */
   notPlaced: 3,
   /** The rollout was reverted or aborted. */
   reverted: 4,

@@ -2,6 +2,7 @@
  * Every field of a service spec: what it means, its unit and default, and what a change of it does. `boxcar explain` prints
  * it, docs/spec.md is made of it, and a test compares it with the schema, so that none of the three can fall behind.
  */
+import { effectiveFrom } from '@boxcar/core/model/in-place'
 
 export interface SpecField {
   /** Such as `resources.limits.memory`; `[]` for entries of a list, `<name>` for free keys. */
@@ -11,7 +12,7 @@ export interface SpecField {
   readonly takes: string
   /** In force where it is left out; none where it must be given. */
   readonly fallback?: string
-  /** `generation`: a change makes a new generation. `in-place`: it takes effect on what runs. */
+  /** `generation`: a change makes a new generation. `in-place`: none, see `effectiveFrom` for when it counts. */
   readonly effect: 'generation' | 'in-place' | 'identity'
   /** Known, refused until it is built. */
   readonly support?: 'not yet'
@@ -633,8 +634,13 @@ export function effectWords(field: SpecField): string {
     case 'generation':
       return 'makes a new generation'
     case 'in-place':
-      return 'takes effect in place, no new generation'
+      return ['takes effect in place, no new generation', effectiveFrom(topOf(field))]
+        .filter(clause => clause !== undefined)
+        .join(': ')
     case 'identity':
       return 'another name is another service'
   }
 }
+
+/** The top-level field that it is, or is part of. */
+export const topOf = ({ path }: SpecField): string => path.split(/[.[]/, 1)[0] ?? path

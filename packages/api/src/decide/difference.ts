@@ -1,4 +1,5 @@
 /** What a new spec changes, field by field. */
+import { effectiveFrom } from '@boxcar/core/model/in-place'
 import { pointerOf } from '../json.ts'
 import type { DifferenceView } from '../views.ts'
 import { isObject } from './merge-patch.ts'
@@ -35,17 +36,5 @@ export function differences(
       effect,
       ...(from === undefined ? {} : { from }),
     })
-  }
-}
-
-/** From when on a field that takes effect in place does so, where what runs does not take it up at once. */
-function effectiveFrom(field: string): string | undefined {
-  switch (field) {
-    case 'placement':
-      return 'for what is placed from now on; what runs stays where it stands'
-    case 'restart':
-      return 'from the next failures on; a wait that has begun goes on'
-    default:
-      return undefined
   }
 }

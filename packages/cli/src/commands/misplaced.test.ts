@@ -139,6 +139,17 @@ test('taking a label away says what it leaves outside', async () => {
   )
 })
 
+test('explain and plan say from when on a change in place counts', async () => {
+  expect((await boxcar('explain', 'placement.where')).out).toContain(
+    'no new generation: for what is placed from now on; what runs stays where it stands',
+  )
+  expect((await boxcar('explain', 'replicas')).out).toMatch(/no new generation$/m)
+  const plan = await boxcar('plan', '-f', spec('replicas: 2', 'restart: { backoff: { cap: 5m } }'))
+  expect(plan.out + plan.err).toContain(
+    '(in place, from the next failures on; a wait that has begun goes on)',
+  )
+})
+
 test('after an undo the service is ready, and the spec’s generation is named', async () => {
   await boxcar('deploy', '-f', spec('replicas: 2', 'env: { A: b }'), '--yes', '--detach')
   await server.roll(

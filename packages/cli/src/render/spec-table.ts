@@ -1,4 +1,4 @@
-import { type SpecField, specFields } from '../spec-fields.ts'
+import { type SpecField, specFields, topOf } from '../spec-fields.ts'
 
 /** The fields of a spec as tables of a document: docs/spec.md holds this text, and a test compares the two. */
 export function specTables(): string {
@@ -13,7 +13,6 @@ export function specTables(): string {
   ].join('\n')
 }
 
-const topOf = (field: SpecField) => /^[A-Za-z]+/.exec(field.path)?.[0] ?? field.path
 const fieldsOf = (top: string) => specFields.filter(field => topOf(field) === top)
 
 const tableOf = (fields: readonly SpecField[]) => [
