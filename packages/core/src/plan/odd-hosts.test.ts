@@ -161,6 +161,11 @@ test('whatever becomes of the other hosts, for ever: what is asked stands where 
         }
       }
       if (generation === 0) return
+      // A wait that is longer than the deadline may have ended a rollout, rightly: it is asked for anew.
+      if (rolloutPhase()?.phase === 'reverted') {
+        generation++
+        put()
+      }
       for (let i = 0; i < 4; i++) {
         stage.settle()
         stage.advance(700_000)
