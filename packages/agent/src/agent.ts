@@ -18,6 +18,7 @@ import { follow, ordersFile } from './follow.ts'
 import { Instances } from './instances.ts'
 import { InternalErrors } from './internal-errors.ts'
 import { loop } from './loop.ts'
+import { Operations } from './operations.ts'
 import type { Network } from './probe/network.ts'
 import type { Proxy as EdgeProxy } from './proxy/proxy.ts'
 import { Registration } from './registration.ts'
@@ -152,6 +153,7 @@ class Agent {
     this.#instances = new Instances({
       host: config,
       engine,
+      operations: new Operations(clock),
       asker: { engine, network, clock, address: config.advertise },
       clock,
       log,

@@ -56,6 +56,8 @@ export class Instance {
   #earlier: Report | undefined
   /** Starts that took up what an earlier start left, beyond the attempts. */
   #resumed = 0
+  /** The attempt was one that an earlier agent had queued, and made nothing of as far as is known. */
+  #wasQueued = false
   /** The watched run, where it was seen to have ended. */
   #ended: string | undefined
   #reported: Report | undefined
@@ -77,6 +79,7 @@ export class Instance {
     this.#earlier = earlier
     this.#reported = earlier
     this.attempt = earlier.attempt
+    this.#wasQueued = earlier.state === 'starting' && earlier.container === undefined && earlier.attempt > 0
     this.restarts = earlier.restarts
     this.exit = earlier.exit
     this.lastLog = earlier.lastLog
@@ -114,7 +117,7 @@ export class Instance {
       retryAt: this.retryAt,
       hindered: this.#hindered,
       notBefore: this.notBefore,
-      attempt: this.attempt,
+      attempt: this.#wasQueued ? this.attempt - 1 : this.attempt,
       watched: this.watch?.container,
       failedProbe: this.#failedProbe(),
       examined: this.examined,
@@ -129,8 +132,9 @@ export class Instance {
 
   /** A start is tried; the same number again where the last one was cut short after its container was made. */
   begins(attempt: number): void {
-    if (attempt === this.attempt) this.#resumed += 1
+    if (attempt === this.attempt && !this.#wasQueued) this.#resumed += 1
     this.attempt = attempt
+    this.#wasQueued = false
   }
 
   /** A run is watched from now on. */

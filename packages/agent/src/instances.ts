@@ -33,6 +33,8 @@ export class Instances {
   readonly #failing = new Map<InstanceId, Failing>()
   /** Containers of which it was told that they are discarded. */
   readonly #discardTold = new Set<string>()
+  /** Ends what waits in the operation queue for containers of no instance. */
+  readonly #leaving = new AbortController()
   #unaskedSince: ReadonlyMap<string, Instant> = new Map()
 
   constructor(options: InstancesOptions) {
@@ -127,20 +129,24 @@ export class Instances {
       case 'discard':
         this.#tellDiscard(action)
         if (action.instance === undefined) return this.#discardStranger(action.container)
-        return this.#begin(action, context => work.discard(context, idOf(action.container)))
+        return this.#begin(action, (context, _, signal) =>
+          work.discard(context, idOf(action.container), signal),
+        )
       case 'tidy':
-        return this.#begin(action, context => work.tidy(context, action.containers.map(idOf)))
+        return this.#begin(action, (context, _, signal) =>
+          work.tidy(context, action.containers.map(idOf), signal),
+        )
       case 'stop':
-        return this.#begin(action, (context, instance) =>
-          work.stop(context, instance, action.containers.map(idOf)),
+        return this.#begin(action, (context, instance, signal) =>
+          work.stop(context, instance, action.containers.map(idOf), signal),
         )
       case 'end':
-        return this.#begin(action, (context, instance) =>
-          work.end(context, instance, idOf(action.container), action.because),
+        return this.#begin(action, (context, instance, signal) =>
+          work.end(context, instance, idOf(action.container), action.because, signal),
         )
       case 'examine':
-        return this.#beginOrdered(action, order, (context, instance, ordered) =>
-          work.examine(context, instance, ordered, idOf(action.container)),
+        return this.#beginOrdered(action, order, (context, instance, ordered, signal) =>
+          work.examine(context, instance, ordered, idOf(action.container), signal),
         )
       case 'adopt':
         return this.#beginOrdered(action, order, (context, instance, ordered, signal) =>
@@ -205,6 +211,7 @@ export class Instances {
   /** Ends the watching and what is under way; containers are left as they are. */
   leave(): void {
     for (const instance of this.#instances.values()) instance.end()
+    this.#leaving.abort()
   }
 
   #begin(
@@ -259,9 +266,10 @@ export class Instances {
     this.#held.add(container)
     const discard = async () => {
       try {
-        await work.discard(this.#options, idOf(container))
+        await work.discard(this.#options, idOf(container), this.#leaving.signal)
         this.#discardTold.delete(container)
       } catch (error) {
+        if (this.#leaving.signal.aborted) return
         if (!isExpected(error))
           errors.note({ what: `container ${container.slice(0, 12)} of no instance` }, 'discard', error)
         log.warn({ container, error: String(error) }, 'a container was not discarded; trying again')

@@ -1,13 +1,18 @@
-/** Performing one decided action for one instance. Each may fail on its own and holds up nobody else. */
+/**
+ * Performing one decided action for one instance. Each may fail on its own and holds up nobody else. What occupies the engine
+ * waits for its turn in the host's operation queue, and is dropped there once the action is given up.
+ */
 import { type Clock, elapsed } from '@boxcar/core/model/clock'
-import type { InstanceId } from '@boxcar/core/model/ids'
+import { type InstanceId, placeOf, type ServiceName } from '@boxcar/core/model/ids'
 import type { Template } from '@boxcar/core/model/spec'
 import type { Log } from '@boxcar/store/log'
 import { containerSpec, type HostFacts } from './container-spec.ts'
 import type { Containers } from './containers.ts'
-import type { ContainerDetail, ContainerId, CreateOutcome, Engine } from './engine/engine.ts'
+import type { ContainerDetail, ContainerId, ContainerSpec, CreateOutcome, Engine } from './engine/engine.ts'
+import { orAborted } from './engine/shared-look.ts'
 import type { Instance } from './instance.ts'
 import type { InternalErrors } from './internal-errors.ts'
+import type { Operations } from './operations.ts'
 import { type Asker, ask } from './probe/ask.ts'
 import { needsImage, planProbes } from './probe/plan.ts'
 import { Watch } from './probe/watch.ts'
@@ -19,6 +24,7 @@ import type { Tell } from './tell.ts'
 export interface WorkContext {
   readonly host: HostFacts
   readonly engine: Engine
+  readonly operations: Operations
   readonly asker: Asker
   readonly clock: Clock
   readonly log: Log
@@ -33,7 +39,10 @@ export interface WorkContext {
   readonly changed: () => void
 }
 
-/** Starts the attempt: template, image, container, probes. Failures become back-off. */
+/**
+ * Starts the attempt: template, image, container, probes. Failures become back-off. The container is made in the same turn
+ * as it is started, so that a start that is given up in the queue leaves nothing behind.
+ */
 export async function start(
   context: WorkContext,
   instance: Instance,
@@ -41,38 +50,23 @@ export async function start(
   attempt: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const { engine, containers, templates } = context
+  const { templates, operations } = context
   const hasRun = instance.watch !== undefined || instance.exit !== undefined
   instance.starting = 'starting'
   context.changed()
   const template = await templates.of(order)
-  if (signal.aborted) return
+  const spec = containerSpec(context.host, order, template, attempt)
+  const made = { order, template, spec, attempt }
+  const queued = { kind: 'start', service: order.placed.service, signal, isTypical: isStarted } as const
   instance.begins(attempt)
-  const created = await create(context, instance, order, template, attempt, signal)
-  if (signal.aborted) return
-  if (created.kind === 'failed') return giveUp(context, instance, order, created.reason)
-  const { id } = created
-  containers.created({
-    id,
-    state: 'created',
-    instance: order.instance,
-    uid: order.uid,
-    print: order.print,
-    attempt,
-    graceMs: template.stop.grace,
-  })
-  const health = imageHealthcheck(context, order, template)
-  // Where the start fails, nobody asks how this went.
-  health.catch(() => {})
-  const since = containers.moment()
-  const started = await engine.start(id)
-  if (started.kind !== 'started') {
-    const reason = started.kind === 'gone' ? 'its container was removed before it started' : started.reason
-    await engine.remove(id)
-    containers.removed(id)
-    return giveUp(context, instance, order, `it cannot be started: ${reason}`)
+  let begun = await operations.run(queued, () => createAndStart(context, made, signal))
+  if (begun.kind === 'image-missing') {
+    const problem = await pull(context, instance, order, signal)
+    if (problem !== undefined) return giveUp(context, instance, order, problem)
+    begun = await operations.run(queued, () => createAndStart(context, made, signal))
   }
-  containers.started(id, since)
+  if (begun.kind === 'given-up') return
+  if (begun.kind !== 'started') return giveUp(context, instance, order, begun.reason)
   if (hasRun) {
     instance.restarts += 1
     context.tell({
@@ -83,10 +77,10 @@ export async function start(
   }
   instance.notBefore = undefined
   instance.reason = undefined
-  const healthcheck = await health
+  const healthcheck = await begun.healthcheck
   // It runs and is found again, by this agent or by the next one.
   if (signal.aborted) return
-  beginWatch(context, instance, order, template, id, 'new', healthcheck)
+  beginWatch(context, instance, order, template, begun.container, 'new', healthcheck)
 }
 
 /** Watches a container that an earlier run of the agent started. */
@@ -98,13 +92,13 @@ export async function adopt(
   signal: AbortSignal,
 ): Promise<void> {
   const template = await context.templates.of(order)
-  if (instance.isBlank) await context.storedReports()
+  if (instance.isBlank) await orAborted(context.storedReports(), signal)
   if (signal.aborted) return
   const seen = context.containers.get(container)
   instance.attempt = Math.max(instance.attempt, seen?.attempt ?? 0)
   instance.reason = undefined
   const was = instance.wasReady(container) ? 'ready' : 'new'
-  const health = await imageHealthcheck(context, order, template)
+  const health = await imageHealthcheck(context, order, template, signal)
   if (signal.aborted) return
   beginWatch(context, instance, order, template, container, was, health)
   context.log.info({ instance: order.instance, container }, 'a running container was adopted')
@@ -116,11 +110,15 @@ export async function examine(
   instance: Instance,
   order: PlacedOrder,
   container: ContainerId,
+  signal: AbortSignal,
 ): Promise<void> {
   const { engine, clock, templates } = context
   // What the spec says of back-off now matters the next time.
   void templates.refreshBackoff(order)
-  const [detail, lines] = await Promise.all([engine.inspect(container), lastLines(context, container)])
+  const [detail, lines] = await Promise.all([
+    engine.inspect(container, signal),
+    lastLines(context, container),
+  ])
   // The watched run may be another one, before or after.
   const watch = instance.watch?.container === container ? instance.watch : undefined
   instance.examined = container
@@ -159,11 +157,11 @@ export async function end(
   instance: Instance,
   container: ContainerId,
   because: string,
+  signal: AbortSignal,
 ): Promise<void> {
   instance.reason = because
   const graceMs = Math.min(context.containers.get(container)?.graceMs ?? hungGraceMs, hungGraceMs)
-  await context.engine.stop(container, { graceMs })
-  context.containers.ended(container)
+  await stopContainer(context, container, graceMs, signal)
 }
 
 /** As ordered: all of its containers are stopped and removed. */
@@ -171,31 +169,56 @@ export async function stop(
   context: WorkContext,
   instance: Instance,
   containers: readonly ContainerId[],
+  signal: AbortSignal,
 ): Promise<void> {
   instance.watch?.stop()
   instance.watch = undefined
-  await Promise.all(containers.map(container => discard(context, container)))
+  await Promise.all(containers.map(container => discard(context, container, signal)))
 }
 
-/** Stops and removes one container, within the time that its generation gives it. */
-export async function discard({ engine, containers }: WorkContext, container: ContainerId): Promise<void> {
-  const seen = containers.get(container)
+/** Stops and removes one container, within the time that its generation gives it; what never ran is only removed. */
+export async function discard(
+  context: WorkContext,
+  container: ContainerId,
+  signal: AbortSignal,
+): Promise<void> {
+  const seen = context.containers.get(container)
   if (seen === undefined || seen.state === 'running')
-    await engine.stop(container, { graceMs: seen?.graceMs ?? hungGraceMs })
-  containers.ended(container)
-  await engine.remove(container)
-  containers.removed(container)
+    await stopContainer(context, container, seen?.graceMs ?? hungGraceMs, signal)
+  await removeContainer(context, container, signal)
 }
 
 export async function tidy(
-  { engine, containers }: WorkContext,
+  context: WorkContext,
   ended: readonly ContainerId[],
+  signal: AbortSignal,
 ): Promise<void> {
-  for (const container of ended) {
-    await engine.remove(container)
-    containers.removed(container)
-  }
+  for (const container of ended) await removeContainer(context, container, signal)
 }
+
+async function stopContainer(
+  { engine, operations, containers }: WorkContext,
+  container: ContainerId,
+  graceMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const service = serviceOf(containers.get(container)?.instance)
+  await operations.run({ kind: 'stop', service, signal }, () => engine.stop(container, { graceMs }))
+  containers.ended(container)
+}
+
+async function removeContainer(
+  { engine, operations, containers }: WorkContext,
+  container: ContainerId,
+  signal: AbortSignal,
+): Promise<void> {
+  const service = serviceOf(containers.get(container)?.instance)
+  await operations.run({ kind: 'remove', service, signal }, () => engine.remove(container))
+  containers.removed(container)
+}
+
+const serviceOf = (instance: InstanceId | undefined): ServiceName | undefined =>
+  instance && placeOf(instance).service
 
 /** What an event about an instance says of it besides its sentence. */
 export function about(order: PlacedOrder): {
@@ -211,42 +234,68 @@ export function about(order: PlacedOrder): {
 /** A process that its probes gave up gets no more than this, so that the next one answers soon. */
 const hungGraceMs = 3000
 
-type Created =
-  | { readonly kind: 'made'; readonly id: ContainerId }
-  | { readonly kind: 'failed'; readonly reason: string }
-
-async function create(
-  context: WorkContext,
-  instance: Instance,
-  order: PlacedOrder,
-  template: Template,
-  attempt: number,
-  signal: AbortSignal,
-): Promise<Created> {
-  const { engine } = context
-  const spec = containerSpec(context.host, order, template, attempt)
-  // Not by the signal: a container whose creation was given up would be made all the same, and be nobody's.
-  const first = await engine.create(spec)
-  if (first.kind !== 'image-missing') return read(first)
-  instance.starting = 'pulling'
-  context.changed()
-  const pulled = await engine.pull(order.placed.image, { signal })
-  if (pulled.kind === 'failed') {
-    if (instance.streak === 0)
-      context.tell({
-        ...about(order),
-        kind: 'pull-failed',
-        level: 'warning',
-        message: `${order.placed.image} cannot be pulled: ${pulled.reason}`,
-      })
-    return { kind: 'failed', reason: `its image cannot be pulled: ${pulled.reason}` }
-  }
-  instance.starting = 'starting'
-  context.changed()
-  return read(await engine.create(spec))
+/** What a start makes. */
+interface Making {
+  readonly order: PlacedOrder
+  readonly template: Template
+  readonly spec: ContainerSpec
+  readonly attempt: number
 }
 
-function read(outcome: CreateOutcome): Created {
+type Begun =
+  | {
+      readonly kind: 'started'
+      readonly container: ContainerId
+      readonly healthcheck: Promise<'present' | 'absent'>
+    }
+  /** It is not wanted any more: what was created is left to whoever stops it. */
+  | { readonly kind: 'given-up' }
+  | { readonly kind: 'image-missing'; readonly reason: string }
+  | { readonly kind: 'failed'; readonly reason: string }
+
+const isStarted = ({ kind }: Begun): boolean => kind === 'started'
+
+/** One turn of the operation queue. */
+async function createAndStart(
+  context: WorkContext,
+  { order, template, spec, attempt }: Making,
+  signal: AbortSignal,
+): Promise<Begun> {
+  const { engine, containers } = context
+  // Not by the signal: a container whose creation was given up would be made all the same, and be nobody's.
+  const created = readCreated(await engine.create(spec))
+  if (created.kind !== 'made') return created
+  const { id } = created
+  containers.created({
+    id,
+    state: 'created',
+    instance: order.instance,
+    uid: order.uid,
+    print: order.print,
+    attempt,
+    graceMs: template.stop.grace,
+  })
+  if (signal.aborted) return { kind: 'given-up' }
+  const healthcheck = imageHealthcheck(context, order, template, signal)
+  // Where the start fails, nobody asks how this went.
+  healthcheck.catch(() => {})
+  const since = containers.moment()
+  const started = await engine.start(id)
+  if (started.kind === 'started') {
+    containers.started(id, since)
+    return { kind: 'started', container: id, healthcheck }
+  }
+  await engine.remove(id)
+  containers.removed(id)
+  const reason = started.kind === 'gone' ? 'its container was removed before it started' : started.reason
+  return { kind: 'failed', reason: `it cannot be started: ${reason}` }
+}
+
+function readCreated(
+  outcome: CreateOutcome,
+):
+  | { readonly kind: 'made'; readonly id: ContainerId }
+  | Extract<Begun, { kind: 'image-missing' | 'failed' }> {
   switch (outcome.kind) {
     case 'created':
     case 'exists':
@@ -254,10 +303,38 @@ function read(outcome: CreateOutcome): Created {
     case 'name-taken':
       return { kind: 'failed', reason: 'another container has its name' }
     case 'image-missing':
-      return { kind: 'failed', reason: `its image is not here although it was pulled: ${outcome.reason}` }
+      return {
+        kind: 'image-missing',
+        reason: `its image is not here although it was pulled: ${outcome.reason}`,
+      }
     case 'refused':
       return { kind: 'failed', reason: `the engine refuses its container: ${outcome.reason}` }
   }
+}
+
+/** Why the image cannot be had, or nothing. A pull takes no turn: those of one image are one, and the engine paces its layers. */
+async function pull(
+  context: WorkContext,
+  instance: Instance,
+  order: PlacedOrder,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  instance.starting = 'pulling'
+  context.changed()
+  const pulled = await context.engine.pull(order.placed.image, { signal })
+  instance.starting = 'starting'
+  if (pulled.kind === 'pulled') {
+    context.changed()
+    return undefined
+  }
+  if (instance.streak === 0)
+    context.tell({
+      ...about(order),
+      kind: 'pull-failed',
+      level: 'warning',
+      message: `${order.placed.image} cannot be pulled: ${pulled.reason}`,
+    })
+  return `its image cannot be pulled: ${pulled.reason}`
 }
 
 function giveUp(context: WorkContext, instance: Instance, order: PlacedOrder, reason: string): void {
@@ -274,9 +351,10 @@ async function imageHealthcheck(
   { engine }: WorkContext,
   order: PlacedOrder,
   template: Template,
+  signal: AbortSignal,
 ): Promise<'present' | 'absent'> {
   if (!needsImage(template)) return 'absent'
-  const image = await engine.imageHealthcheck(order.placed.image)
+  const image = await engine.imageHealthcheck(order.placed.image, signal)
   return image?.healthcheck === undefined ? 'absent' : 'present'
 }
 

@@ -137,26 +137,6 @@ test('looks at a time are shared, and never begin before they were asked for', a
   expect(seen).toHaveLength(2)
 })
 
-test('at most three starts and six removes at once', async () => {
-  const engine = open()
-  const atOnce = { start: 0, remove: 0 }
-  const most = { start: 0, remove: 0 }
-  answer = (request, response) => {
-    if (request.method === 'GET')
-      return json(response, 200, [{ ...listed, Id: /[0-9a-f]{64}/.exec(request.url ?? '')?.[0] }])
-    const kind = request.method === 'DELETE' ? 'remove' : 'start'
-    most[kind] = Math.max(most[kind], ++atOnce[kind])
-    setTimeout(() => {
-      atOnce[kind]--
-      response.writeHead(204).end()
-    }, 10)
-  }
-  const ids = Array.from({ length: 20 }, (_, i) => i.toString(16).padStart(64, '0')).filter(isContainerId)
-  await Promise.all(ids.map(each => engine.start(each)))
-  await Promise.all(ids.map(each => engine.remove(each)))
-  expect(most).toEqual({ start: 3, remove: 6 })
-})
-
 test('a container that is starting is not inspected before it has started', async () => {
   const engine = open()
   const order: string[] = []

@@ -3,8 +3,8 @@
  * what all versions since 20.10 have alike is used.
  *
  * Any call may be lost on its way back, and is perhaps done then: containers are found again by their names, stopping and
- * removing twice is the same as once, and the caller looks again. Starts and removes go a few at a time: an engine gets
- * slower, not faster, with more of them.
+ * removing twice is the same as once, and the caller looks again. How many are asked for at once is the caller's matter
+ * (operations.ts).
  */
 import {
   type Container,
@@ -30,7 +30,6 @@ import {
   type StartOutcome,
   type StopOptions,
 } from '../engine/engine.ts'
-import { Gate } from '../engine/gate.ts'
 import { isOwn, type Owner, ownLabels } from '../engine/owner.ts'
 import { digestFrom, parseReference } from '../engine/reference.ts'
 import { orAborted, SharedLook } from '../engine/shared-look.ts'
@@ -53,7 +52,6 @@ export interface DockerEngineOptions extends Owner {
 interface Times {
   /** For a call to be answered. */
   readonly callMs: number
-  /** For a start, once it is its turn. */
   readonly startMs: number
   /** For the engine to kill and take down a container, over the grace that it was given. */
   readonly stopMs: number
@@ -69,10 +67,6 @@ const usualTimes: Times = {
   pullMs: 600_000,
 }
 
-/** More at once make each slower than they save: 3 take 0.3 s each, 16 take 1.5 s each. */
-const startsAtOnce = 3
-const removesAtOnce = 6
-
 /** Of what a command prints, so much of its end is kept. */
 const outputBytes = 4096
 
@@ -85,8 +79,6 @@ export class DockerEngine implements Engine {
   readonly #transport: Transport
   readonly #looks: SharedLook<readonly Container[]>
   readonly #pulls: Pulls
-  readonly #starts = new Gate(startsAtOnce)
-  readonly #removes = new Gate(removesAtOnce)
   /** Starts under way: the engine answers no inspection of such a container before it has ended. */
   readonly #starting = new Map<ContainerId, Promise<unknown>>()
   /** Containers seen with our labels, which never change. */
@@ -145,15 +137,14 @@ export class DockerEngine implements Engine {
 
   async start(id: ContainerId, signal?: AbortSignal): Promise<StartOutcome> {
     if ((await this.#mine(id)) === 'gone') return { kind: 'gone' }
-    return await this.#starts.pass(async () => {
-      const starting = this.#start(id)
-      this.#starting.set(id, starting)
-      try {
-        return await starting
-      } finally {
-        this.#starting.delete(id)
-      }
-    }, signal)
+    signal?.throwIfAborted()
+    const starting = this.#start(id)
+    this.#starting.set(id, starting)
+    try {
+      return await starting
+    } finally {
+      this.#starting.delete(id)
+    }
   }
 
   async stop(id: ContainerId, { signal, graceMs }: StopOptions): Promise<void> {
@@ -183,20 +174,16 @@ export class DockerEngine implements Engine {
 
   async remove(id: ContainerId): Promise<void> {
     if ((await this.#mine(id)) === 'gone') return
-    await this.#removes.pass(async () => {
-      const { status, value } = await this.#ask({
-        method: 'DELETE',
-        path: `/containers/${id}`,
-        query: { force: true, v: true },
-      })
-      // 409: somebody is removing it.
-      if (
-        status === 409 &&
-        (await this.#until(this.#times.callMs, async () => (await this.#lookUp({ id: [id] })).length === 0))
-      )
-        return
-      if (status >= 400 && status !== 404) throw fault(`remove ${id}`, status, sentence(value))
+    const { status, value } = await this.#ask({
+      method: 'DELETE',
+      path: `/containers/${id}`,
+      query: { force: true, v: true },
     })
+    // 409: somebody is removing it.
+    const isGone = async () => (await this.#lookUp({ id: [id] })).length === 0
+    const isRemoved = status < 400 || status === 404
+    if (!isRemoved && !(status === 409 && (await this.#until(this.#times.callMs, isGone))))
+      throw fault(`remove ${id}`, status, sentence(value))
     this.#own.delete(id)
   }
 

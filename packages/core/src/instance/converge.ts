@@ -87,7 +87,7 @@ export type Action =
     }
   /** As ordered: stop and remove all of its containers. */
   | { readonly kind: 'stop'; readonly instance: InstanceId; readonly containers: readonly string[] }
-  /** Give up what is under way, since a stop is ordered. */
+  /** Give up what is under way, since the instance is not wanted any more. */
   | { readonly kind: 'interrupt'; readonly instance: InstanceId }
   /** Tell that nothing of it is left. */
   | { readonly kind: 'confirm'; readonly instance: InstanceId }
@@ -163,8 +163,8 @@ function decideFor(instance: InstanceId, draft: Draft): void {
   const order = draft.look.orders.get(instance)
   const memory = draft.look.memories.get(instance) ?? nothingRemembered
   if (memory.doing !== undefined) {
-    if (order?.desired === 'stop' && memory.doing === 'start') draft.act({ kind: 'interrupt', instance })
-    return
+    if (isWanted(instance, draft.look) || endsAnyway(memory.doing)) return
+    return draft.act({ kind: 'interrupt', instance })
   }
   // A stop waits for nothing but the last try to stop.
   const waits = order?.desired !== 'stop' || memory.hindered === 'stop'
@@ -174,6 +174,16 @@ function decideFor(instance: InstanceId, draft: Draft): void {
   if (order.desired === 'stop') return stop(order, memory, draft)
   run(order, memory, draft)
 }
+
+/** What is asked for in words that are not understood goes on as it was told before. */
+function isWanted(instance: InstanceId, look: Look): boolean {
+  const order = look.orders.get(instance)
+  return order === undefined ? look.unreadable.has(instance) : order.desired === 'run'
+}
+
+/** Actions that a stop would only begin anew. */
+const endsAnyway = (doing: Action['kind']): boolean =>
+  doing === 'stop' || doing === 'end' || doing === 'discard'
 
 function stop(order: Order, memory: Memory, draft: Draft): void {
   const containers = draft.containersOf(order.instance).map(container => container.id)

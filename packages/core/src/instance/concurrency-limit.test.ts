@@ -1,0 +1,81 @@
+import { describe, expect, test } from 'vitest'
+import type { Instant } from '../model/clock.ts'
+import { adapt, type ConcurrencyLimit, firstLimit, type Sample, wholeLimit } from './concurrency-limit.ts'
+
+const bounds = { least: 1, most: 8, first: 1 }
+const limit = (value: number, bestMs?: number, decreasedAt?: number): ConcurrencyLimit => ({
+  value,
+  bestMs,
+  decreasedAt: decreasedAt as Instant | undefined,
+})
+const sample = (
+  began: number,
+  tookMs: number,
+  atOnce: number,
+  outcome: Sample['outcome'] = 'done',
+): Sample => ({
+  began: began as Instant,
+  ended: (began + tookMs) as Instant,
+  atOnce,
+  outcome,
+})
+
+test.each<[string, ConcurrencyLimit, Sample, ConcurrencyLimit]>([
+  [
+    'the first one is the best so far, and lets one more in',
+    limit(3),
+    sample(0, 300, 3),
+    limit(3 + 1 / 3, 300),
+  ],
+  ['near the best: more', limit(4, 200), sample(0, 390, 4), limit(4.25, 200)],
+  ['quicker than the best: more, and a new best', limit(4, 200), sample(0, 150, 4), limit(4.25, 150)],
+  ['slow: fewer', limit(4, 200), sample(0, 401, 4), limit(3, 200, 401)],
+  ['slow again, of the same time: no fewer', limit(3, 200, 401), sample(400, 800, 4), limit(3, 200, 401)],
+  ['slow again, begun since: fewer', limit(4, 200, 401), sample(401, 800, 3), limit(3, 200, 1201)],
+  ['failed: half', limit(6, 200), sample(0, 10, 6, 'failed'), limit(3, 200, 10)],
+  ['failed together: half once', limit(3, 200, 10), sample(5, 10, 6, 'failed'), limit(3, 200, 10)],
+  ['a limit that is not reached stays', limit(4, 200), sample(0, 200, 3), limit(4, 200)],
+  ['never more than the most', limit(8, 200), sample(0, 200, 8), limit(8, 200)],
+  ['never fewer than the least', limit(1.2, 200), sample(0, 900, 2), limit(1, 200, 900)],
+  ['one that was alone is the measure', limit(1, 200), sample(0, 900, 1), limit(2, 900)],
+])('%s', (_, before, seen, after) => {
+  expect(adapt(before, seen, bounds)).toEqual(after)
+})
+
+describe('against an engine', () => {
+  /** Rounds of as many operations as the limit lets; gives the limits of the later rounds. */
+  function settle(tookMs: (atOnce: number) => number, from = firstLimit(bounds), rounds = 60) {
+    let now = 0
+    let learnt = from
+    const seen: number[] = []
+    for (let round = 0; round < rounds; round++) {
+      const atOnce = wholeLimit(learnt)
+      for (let n = 0; n < atOnce; n++) learnt = adapt(learnt, sample(now, tookMs(atOnce), atOnce), bounds)
+      now += tookMs(atOnce)
+      if (round >= rounds / 2) seen.push(atOnce)
+    }
+    return { learnt, least: Math.min(...seen), most: Math.max(...seen) }
+  }
+
+  /** As measured: 165 ms for one, 365 for four, 1.5 s for sixteen. */
+  const measured = (atOnce: number) => 165 + 66 * (atOnce - 1)
+
+  test('that slows down with more at once, it stays where the rate is full', () => {
+    const { least, most } = settle(measured)
+    expect(least).toBeGreaterThanOrEqual(2)
+    expect(most).toBeLessThanOrEqual(4)
+  })
+
+  test('that does not slow down, it grows to the most', () => {
+    expect(settle(() => 100).least).toBe(bounds.most)
+  })
+
+  test('that can do only one at a time, it goes down to one or two', () => {
+    expect(settle(atOnce => 200 * atOnce ** 2).most).toBeLessThanOrEqual(2)
+  })
+
+  test('that became slower for good, it grows again', () => {
+    const { learnt } = settle(measured)
+    expect(settle(atOnce => 5 * measured(atOnce), learnt).least).toBeGreaterThanOrEqual(2)
+  })
+})
