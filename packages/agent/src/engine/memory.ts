@@ -52,8 +52,8 @@ export interface MemoryDockerOptions {
   readonly clock: Clock
   readonly registry?: MemoryRegistry
   readonly info?: Partial<EngineInfo>
-  /** How long a call takes; left out: no time. */
-  readonly latencyMs?: (call: Call) => number
+  /** How long a call takes, with so many of its kind under way; left out: no time. */
+  readonly latencyMs?: (call: Call, underWay: number) => number
   /** After how long a caller gives up on a call that hangs; of a stop, over its grace. */
   readonly callMs?: number
 }
@@ -64,7 +64,8 @@ export class MemoryDocker {
   readonly foreignPorts = new Set<number>()
   readonly #clock: Clock
   readonly #info: EngineInfo
-  readonly #latencyMs: (call: Call) => number
+  readonly #latencyMs: (call: Call, underWay: number) => number
+  readonly #underWay = new Map<Call, number>()
   readonly #callMs: number
   readonly #containers = new Map<ContainerId, MemoryContainer>()
   readonly #images: {
@@ -158,8 +159,7 @@ export class MemoryDocker {
     work: () => T | Promise<T>,
   ): Promise<T> {
     signal?.throwIfAborted()
-    const latency = this.#latencyMs(call)
-    if (latency > 0) await this.#clock.sleep(latency, signal)
+    await this.#delay(call, signal)
     signal?.throwIfAborted()
     if (this.#state === 'away') throw new EngineUnavailable('the engine in memory is away')
     const fault = this.#takeFault(call)
@@ -240,6 +240,14 @@ export class MemoryDocker {
 
   keepPulled(reference: string, image: MemoryImage): void {
     this.#keep(reference, 'pulled', image)
+  }
+
+  async #delay(call: Call, signal: AbortSignal | undefined): Promise<void> {
+    const underWay = (this.#underWay.get(call) ?? 0) + 1
+    this.#underWay.set(call, underWay)
+    const latency = this.#latencyMs(call, underWay)
+    if (latency > 0) await this.#clock.sleep(latency, signal)
+    this.#underWay.set(call, (this.#underWay.get(call) ?? 1) - 1)
   }
 
   #takeFault(call: Call): Fault | undefined {

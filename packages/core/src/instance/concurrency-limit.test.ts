@@ -27,17 +27,23 @@ test.each<[string, ConcurrencyLimit, Sample, ConcurrencyLimit]>([
     sample(0, 300, 3),
     limit(3 + 1 / 3, 300),
   ],
-  ['near the best: more', limit(4, 200), sample(0, 390, 4), limit(4.25, 200)],
+  ['near the best: more', limit(4, 200), sample(0, 350, 4), limit(4.25, 200)],
   ['quicker than the best: more, and a new best', limit(4, 200), sample(0, 150, 4), limit(4.25, 150)],
-  ['slow: fewer', limit(4, 200), sample(0, 401, 4), limit(3, 200, 401)],
-  ['slow again, of the same time: no fewer', limit(3, 200, 401), sample(400, 800, 4), limit(3, 200, 401)],
-  ['slow again, begun since: fewer', limit(4, 200, 401), sample(401, 800, 3), limit(3, 200, 1201)],
+  ['slow: fewer', limit(4, 200), sample(0, 351, 4), limit(3, 200, 351)],
+  ['slow again, of the same time: no fewer', limit(3, 200, 351), sample(350, 800, 4), limit(3, 200, 351)],
+  ['slow again, begun since: fewer', limit(4, 200, 351), sample(351, 800, 3), limit(3, 200, 1151)],
   ['failed: half', limit(6, 200), sample(0, 10, 6, 'failed'), limit(3, 200, 10)],
   ['failed together: half once', limit(3, 200, 10), sample(5, 10, 6, 'failed'), limit(3, 200, 10)],
   ['a limit that is not reached stays', limit(4, 200), sample(0, 200, 3), limit(4, 200)],
   ['never more than the most', limit(8, 200), sample(0, 200, 8), limit(8, 200)],
   ['never fewer than the least', limit(1.2, 200), sample(0, 900, 2), limit(1, 200, 900)],
-  ['one that was alone is the measure', limit(1, 200), sample(0, 900, 1), limit(2, 900)],
+  [
+    'slow although alone: the best is forgotten bit by bit',
+    limit(1, 200),
+    sample(0, 900, 1),
+    limit(1, 340, 900),
+  ],
+  ['near the best and alone: the same', limit(1, 200), sample(0, 300, 1), limit(2, 220)],
 ])('%s', (_, before, seen, after) => {
   expect(adapt(before, seen, bounds)).toEqual(after)
 })

@@ -31,10 +31,11 @@ export interface Sample {
   readonly outcome: 'done' | 'failed'
 }
 
-/** More than so many times the best is slow: two to four starts at once give an engine's full rate at about twice the time. */
-const slowRatio = 2
+/** More than so many times the best is slow: three starts at once give an engine nearly its full rate at less than twice the time. */
+const slowRatio = 1.75
 const decreaseWhenSlow = 0.75
 const decreaseWhenFailed = 0.5
+const forgetting = 0.2
 
 export const firstLimit = ({ first }: LimitBounds): ConcurrencyLimit => ({
   value: first,
@@ -55,9 +56,13 @@ export function adapt(limit: ConcurrencyLimit, sample: Sample, bounds: LimitBoun
   return { ...learnt, value: Math.min(bounds.most, limit.value + 1 / limit.value) }
 }
 
-/** An operation that was alone is the measure, also where it took longer than the best so far: the machine is slower now. */
+/**
+ * The quickest so far; one that was alone and took longer moves it a part of the way, since the machine may be slower now for
+ * good, or only for a moment.
+ */
 function bestAfter(bestMs: number | undefined, tookMs: number, atOnce: number): number {
-  return bestMs === undefined || atOnce === 1 ? tookMs : Math.min(bestMs, tookMs)
+  if (bestMs === undefined || tookMs < bestMs) return tookMs
+  return atOnce === 1 ? bestMs + (tookMs - bestMs) * forgetting : bestMs
 }
 
 /** Once for all operations that were under way together: those that began before tell the same again. */

@@ -3,7 +3,8 @@
  * in a queue of their host's until there is room; what is dropped before its turn costs nothing.
  *
  * Each kind of operation has a limit of its own: a stop or a removal never waits for a start. Within a kind services take
- * turns, so one with hundreds of waiting starts delays the single start of another by one operation, not by hundreds.
+ * turns, and one place beyond the limit is kept for a service that has nothing under way: hundreds of waiting starts of one
+ * service hardly delay the single start of another.
  */
 import { after, type Instant } from '../model/clock.ts'
 
@@ -37,7 +38,7 @@ export interface OperationQueue {
   readonly lastTurn: ReadonlyMap<string, number>
 }
 
-/** How many operations of each kind may occupy the engine at once. */
+/** How many operations of each kind may occupy the engine at once, besides the one place that is kept. */
 export type OperationLimits = Readonly<Record<OperationKind, number>>
 
 export interface Next {
@@ -49,10 +50,10 @@ export interface Next {
 }
 
 /**
- * How long a stop occupies the engine: the signal is sent and, mostly, the process ends. A longer one waits out the grace of
- * its process, and a hundred such processes must not wait for each other.
+ * How long an operation occupies the engine at most. A stop that takes longer waits out the grace of its process, and a
+ * hundred such processes must not wait for each other; a start or a removal that takes longer hangs, and holds up no other.
  */
-export const stopOccupiesMs = 500
+export const occupiesMs: Readonly<Record<OperationKind, number>> = { stop: 500, remove: 5000, start: 5000 }
 
 export const emptyQueue: OperationQueue = { waiting: [], running: [], turns: 0, lastTurn: new Map() }
 
@@ -75,28 +76,28 @@ export function next(queue: OperationQueue, limits: OperationLimits, now: Instan
   let { turns } = queue
   let lookAgainAt: Instant | undefined
   for (const kind of operationKinds) {
-    const occupying: Pick<RunningOperation, 'kind' | 'since'>[] = queue.running.filter(
-      each => each.kind === kind && occupies(each, now),
-    )
+    const occupying: Occupant[] = queue.running.filter(each => each.kind === kind && occupies(each, now))
     const lines = linesOf(queue, kind)
-    while (occupying.length < limits[kind] && lines.size > 0) {
-      const line = firstInTurn(lines, lastTurn)
-      const operation = line.shift()
-      if (operation === undefined) break
+    for (;;) {
+      const line = firstInTurn(admitted(lines, occupying, limits[kind]), lastTurn)
+      const operation = line?.shift()
+      if (line === undefined || operation === undefined) break
       turns += 1
       lastTurn.set(lineKey(operation), turns)
       if (line.length === 0) lines.delete(lineKey(operation))
       begun.push(operation)
-      occupying.push({ kind, since: now })
+      occupying.push({ ...operation, since: now })
     }
-    if (lines.size > 0) lookAgainAt = earlier(lookAgainAt, roomAt(occupying))
+    if (lines.size > 0) lookAgainAt = earliest([...occupying.map(freeAt), lookAgainAt])
   }
   return { begun, queue: afterTurns(queue, begun, { turns, lastTurn }, now), lookAgainAt }
 }
 
-function occupies({ kind, since }: RunningOperation, now: Instant): boolean {
-  return kind !== 'stop' || now < after(since, stopOccupiesMs)
-}
+type Occupant = Pick<RunningOperation, 'kind' | 'service' | 'since'>
+
+const occupies = (occupant: Occupant, now: Instant): boolean => now < freeAt(occupant)
+
+const freeAt = ({ kind, since }: Occupant): Instant => after(since, occupiesMs[kind])
 
 /** What waits, by service. */
 function linesOf(queue: OperationQueue, kind: OperationKind): Map<string, WaitingOperation[]> {
@@ -110,28 +111,34 @@ function linesOf(queue: OperationQueue, kind: OperationKind): Map<string, Waitin
   return lines
 }
 
+/** Those that there is room for: all below the limit, and at it those that have nothing under way. */
+function admitted(
+  lines: ReadonlyMap<string, WaitingOperation[]>,
+  occupying: readonly Occupant[],
+  limit: number,
+): ReadonlyMap<string, WaitingOperation[]> {
+  if (occupying.length < limit) return lines
+  if (occupying.length > limit) return new Map()
+  const busy = new Set(occupying.map(lineKey))
+  return new Map([...lines].filter(([key]) => !busy.has(key)))
+}
+
 /** The service that has waited longest since its last turn; a new one queues behind those that were here before it. */
 function firstInTurn(
   lines: ReadonlyMap<string, WaitingOperation[]>,
   lastTurn: ReadonlyMap<string, number>,
-): WaitingOperation[] {
+): WaitingOperation[] | undefined {
   let best: { readonly line: WaitingOperation[]; readonly rank: number } | undefined
   for (const [key, line] of lines) {
     const rank = rankOf(line[0]?.queuedAt ?? 0, lastTurn.get(key))
     if (best === undefined || rank < best.rank) best = { line, rank }
   }
-  return best?.line ?? []
+  return best?.line
 }
 
 /** Whoever had a turn goes behind those that were queued until then. */
 function rankOf(queuedAt: number, lastTurn: number | undefined): number {
   return lastTurn === undefined || lastTurn < queuedAt ? queuedAt : lastTurn + 0.5
-}
-
-function roomAt(occupying: readonly Pick<RunningOperation, 'kind' | 'since'>[]): Instant | undefined {
-  let at: Instant | undefined
-  for (const { kind, since } of occupying) if (kind === 'stop') at = earlier(at, after(since, stopOccupiesMs))
-  return at
 }
 
 function afterTurns(
@@ -153,7 +160,11 @@ function afterTurns(
   }
 }
 
-const lineKey = ({ kind, service }: Operation): string => `${kind} ${service}`
+const lineKey = ({ kind, service }: Pick<Operation, 'kind' | 'service'>): string => `${kind} ${service}`
 
-const earlier = (a: Instant | undefined, b: Instant | undefined): Instant | undefined =>
-  a === undefined || (b !== undefined && b < a) ? b : a
+function earliest(instants: readonly (Instant | undefined)[]): Instant | undefined {
+  let first: Instant | undefined
+  for (const instant of instants)
+    if (instant !== undefined && (first === undefined || instant < first)) first = instant
+  return first
+}
