@@ -185,6 +185,39 @@ describe('version 2', () => {
   })
 })
 
+test('of a deleted service only what is in its route waits for the proxies', () => {
+  stage.becomes = ({ slot }) => (slot < 2 ? 'ready' : 'starting')
+  stage.put(web(), 1)
+  stage.settle()
+  stage.acknowledges = () => false
+  stage.remove('web')
+  const said = stage.settle()
+  expect(said.filter(line => line.startsWith('release')).map(line => line.split(' ')[1])).toEqual([
+    'web/1/2',
+    'web/1/3',
+    'web/1/4',
+    'web/1/5',
+  ])
+  stage.acknowledges = () => true
+  stage.comeBack('h1')
+  stage.comeBack('h2')
+  stage.comeBack('h3')
+  stage.settle()
+  expect(stage.running()).toEqual([])
+})
+
+test('what may be in a route that a proxy still has waits, although the route as it stands has it no more', () => {
+  stage.put(web(), 1)
+  stage.settle()
+  stage.acknowledges = () => false
+  const [first = ''] = stage.running()
+  const [instance = '', host = ''] = first.split('@')
+  stage.report(host, `shop/${instance}` as InstanceId, 'backoff')
+  expect(stage.settle()).toContain('route web 1:1000(5)')
+  stage.remove('web')
+  expect(stage.settle().filter(line => line.startsWith('release'))).toEqual([])
+})
+
 describe('a port that answers a route is renamed', () => {
   const v1 = web({ replicas: 2, ports: [{ name: 'http', container: 8080 }] })
   const to = (port: string, container: number, image = 'app:2') =>

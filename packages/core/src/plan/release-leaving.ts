@@ -30,28 +30,37 @@ export function releaseLeaving(service: ServiceDraft, route: Route | undefined, 
     })
 }
 
+/**
+ * Whether no live proxy sends it anything. Only an instance that is in a route waits for the proxies to let go: one that is
+ * neither in the route as it stands, nor in any that a proxy may still have from before, stops at once.
+ */
 function isFreeOfTraffic(
   service: ServiceDraft,
   route: Route | undefined,
   key: string,
-  { instance, host }: Leaver['placement'],
+  placement: Leaver['placement'],
 ): boolean {
   const { view, draft } = service
   if (route === undefined) return true
   const stands = view.route
-  const awaited = stands === undefined || stands.value !== route // being written now: its revision is not known yet
-  if (!awaited) {
-    // The name alone does not do: a twin of it may stay on another host.
-    const address = draft.world.hosts.get(host)?.record?.address
-    if (route.backings.some(b => b.endpoints.some(e => e.instance === instance && e.address === address)))
-      return false
-    if (haveApplied(draft.proxies, stands.modified)) {
-      // The proxies' own drain time begins with what they applied, so the last of them starts this clock.
-      const leftToDrainMs = route.drainMs + slackMs - draft.memory.leavingMs(key, draft.now)
-      if (leftToDrainMs <= 0 || !draft.proxies.busy.has(instance)) return true
-      service.wakeIn(leftToDrainMs)
-    }
+  const isIn = (one: Route) =>
+    isEndpointOf(one, placement, draft.world.hosts.get(placement.host)?.record?.address)
+  if (isIn(route)) return false
+  // The route that is being written now is the first: no proxy has another.
+  if (stands === undefined) return true
+  if (!isIn(stands.value) && haveApplied(draft.proxies, stands.modified)) {
+    // The proxies' own drain time begins with what they applied, so the last of them starts this clock.
+    const leftToDrainMs = route.drainMs + slackMs - draft.memory.leavingMs(key, draft.now)
+    if (leftToDrainMs <= 0 || !draft.proxies.busy.has(placement.instance)) return true
+    service.wakeIn(leftToDrainMs)
   }
   draft.world.awaitingAcks.add(view.name)
   return false
+}
+
+/** The name alone does not do: a twin of it may stay on another host. */
+function isEndpointOf(route: Route, { instance }: Leaver['placement'], address: string | undefined): boolean {
+  return route.backings.some(backing =>
+    backing.endpoints.some(endpoint => endpoint.instance === instance && endpoint.address === address),
+  )
 }
