@@ -133,12 +133,9 @@ export class Operations {
   }
 }
 
-/**
- * Two to four starts at once give an engine's full rate; with fewer than two, one that hangs would hold up all others.
- * Removals are cheap, and every one frees room.
- */
+/** Two to four starts at once give an engine's full rate. Removals are cheap, and every one frees room. */
 const bounds = {
-  start: { least: 2, most: 8, first: 2 },
+  start: { least: 1, most: 8, first: 2 },
   remove: { least: 4, most: 8, first: 6 },
 } as const satisfies Record<string, LimitBounds>
 

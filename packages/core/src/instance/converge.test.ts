@@ -197,6 +197,32 @@ describe('what a host does next', () => {
       [{ kind: 'interrupt', instance: a }],
     ],
     [
+      'interrupts the start of what has no order any more',
+      { memory: remembered({ doing: 'start' }) },
+      [{ kind: 'interrupt', instance: a }],
+    ],
+    [
+      'but not of what is asked for in words that it does not understand',
+      { memory: remembered({ doing: 'start' }), unreadable: [a] },
+      [],
+    ],
+    ['nor of what is wanted', { order: order(), memory: remembered({ doing: 'start' }) }, []],
+    ...(['adopt', 'examine', 'tidy'] as const).map((doing): [string, Scene, readonly Action[]] => [
+      `interrupts ${doing} of what is told to stop`,
+      { order: stopOrder, memory: remembered({ doing }) },
+      [{ kind: 'interrupt', instance: a }],
+    ]),
+    ...(['stop', 'end', 'discard'] as const).map((doing): [string, Scene, readonly Action[]] => [
+      `lets ${doing} of what is told to stop go on`,
+      { order: stopOrder, memory: remembered({ doing }) },
+      [],
+    ]),
+    [
+      'stops at once during a back-off',
+      { order: stopOrder, boxes: [dead], memory: remembered({ examined: 'c1', notBefore: later }) },
+      [{ kind: 'stop', instance: a, containers: ['c1'] }],
+    ],
+    [
       'lets a stop that is taken back end first',
       { order: order(), memory: remembered({ doing: 'stop' }) },
       [],
