@@ -4,7 +4,7 @@
  * `node test/bench/churn.bench.ts`; needs root.
  */
 import { pushBusybox } from '@boxcar/cli/machine/images'
-import { churn } from '../lab/churn.ts'
+import { churn, goneBoundMs } from '../lab/churn.ts'
 import { startLab } from '../lab/lab.ts'
 
 const replicas = Number(process.env.REPLICAS ?? 300)
@@ -15,7 +15,7 @@ try {
   const image = (await pushBusybox(lab.machine.registry.address)).pinned
   for (const { machine } of lab.hosts) await machine.docker(['pull', '--quiet', image])
   const seen = await churn(lab, { image, replicas, deletedAfterMs: 3000, scaledAfterMs: 1500 })
-  const boundMs = Math.max(10_000, 2 * seen.stopMs)
+  const boundMs = goneBoundMs(seen)
   const { violations, starts, neverStarted } = seen.report
   const lines = [
     `${replicas} replicas deleted after 3 s, ${seen.started} started by then: gone after ${seconds(seen.goneMs)}`,

@@ -26,7 +26,7 @@ export interface ChurnOptions {
 }
 
 export interface Churn {
-  /** The other service from one replica to two, on idle hosts and during the churn. */
+  /** The other service from one replica to two, during the churn and on idle hosts: the longer of once before and once after. */
   readonly scaleMs: { readonly idle: number; readonly busy: number }
   /** The deletion of a service with as many replicas as had been started, all ready, on idle hosts. */
   readonly stopMs: number
@@ -43,6 +43,9 @@ const many = { project, name: 'many' }
 const other = { project, name: 'other' }
 const limitMs = 240_000
 
+/** How long it may take until the service is gone: as many that were ready take half of that on idle hosts, or it is short. */
+export const goneBoundMs = ({ stopMs }: Churn): number => Math.max(10_000, 2 * stopMs)
+
 export async function churn(lab: Lab, options: ChurnOptions): Promise<Churn> {
   const spec = (name: string, replicas: number) => ({
     name,
@@ -54,7 +57,7 @@ export async function churn(lab: Lab, options: ChurnOptions): Promise<Churn> {
   })
   await lab.api.put(other, spec('other', 1))
   await untilReady(lab, 1, limitMs, other)
-  const idle = await scale(lab, 2)
+  const before = await scale(lab, 2)
   await scale(lab, 1)
 
   const history = await recordHistory(lab.machine.etcd.endpoint, lab.name, now)
@@ -65,18 +68,19 @@ export async function churn(lab: Lab, options: ChurnOptions): Promise<Churn> {
     const scaling = reached(began + options.scaledAfterMs).then(() => scale(lab, 2))
     await reached(began + options.deletedAfterMs)
     const deletedAt = now()
-    const goneMs = await remove(lab, many)
+    const goneMs = await remove(lab)
     const busy = await scaling
-    const started = startsOf(engines.happenings, many.name, deletedAt)
-    // As many as there were, or at least one a host: what is ready of them is stopped on hosts that do nothing else.
-    await lab.api.put(many, spec('many', Math.max(lab.hosts.length, started)))
+    const happenings = [...placementsIn(history.changes), ...engines.happenings].filter(isOfMany)
+    const report = checkNotWantedNotStarted(happenings, now(), { startMs: startBegunMs })
+    const started = happenings.filter(
+      it => 'action' in it && it.action === 'start' && it.at <= deletedAt,
+    ).length
+
+    await lab.api.put(many, spec('many', Math.max(1, started)))
     await untilReady(lab, 1, limitMs, many)
-    const stopMs = await remove(lab, many)
-    const report = checkNotWantedNotStarted(
-      [...placementsIn(history.changes), ...engines.happenings],
-      now(),
-      { startMs: startBegunMs },
-    )
+    const stopMs = await remove(lab)
+    await scale(lab, 1)
+    const idle = Math.max(before, await scale(lab, 2))
     return { scaleMs: { idle, busy }, stopMs, started, goneMs, report }
   } finally {
     engines.stop()
@@ -86,6 +90,8 @@ export async function churn(lab: Lab, options: ChurnOptions): Promise<Churn> {
 
 /** How long a start that an engine of a busy lab had begun takes to its end: three engines share two cores. */
 const startBegunMs = 3000
+
+const isOfMany = ({ instance }: Happening): boolean => instance.startsWith(`${project}/${many.name}/`)
 
 async function scale(lab: Lab, replicas: number): Promise<number> {
   const began = now()
@@ -99,13 +105,13 @@ async function scale(lab: Lab, replicas: number): Promise<number> {
   return now() - began
 }
 
-async function remove(lab: Lab, ref: typeof many): Promise<number> {
+async function remove(lab: Lab): Promise<number> {
   const began = now()
-  await lab.api.remove(ref)
+  await lab.api.remove(many)
   await until(
     () => lab.api.services(project),
-    left => left.every(it => it.name !== ref.name),
-    { timeoutMs: limitMs, what: `${ref.name} gone` },
+    left => left.every(it => it.name !== many.name),
+    { timeoutMs: limitMs, what: `${many.name} gone` },
   )
   return now() - began
 }
@@ -113,15 +119,6 @@ async function remove(lab: Lab, ref: typeof many): Promise<number> {
 async function reached(at: number): Promise<void> {
   await new Promise(resolve => setTimeout(resolve, Math.max(0, at - now())))
 }
-
-const startsOf = (happenings: readonly Happening[], service: string, before: number): number =>
-  happenings.filter(
-    each =>
-      each.kind === 'container' &&
-      each.action === 'start' &&
-      each.at <= before &&
-      each.instance.startsWith(`${project}/${service}/`),
-  ).length
 
 function placementsIn(changes: readonly RecordedChange[]): readonly Happening[] {
   return changes.flatMap(({ at, change }): readonly Happening[] => {

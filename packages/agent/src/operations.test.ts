@@ -113,6 +113,6 @@ test('what says nothing of the pace is not learnt from', async () => {
     { kind: 'start', service: web, signal: never, isTypical: kind => kind === 'started' },
     () => Promise.resolve('refused'),
   )
-  await Promise.all([refused, perform('8', { tookMs: 170 }), clock.advance(200)])
+  await Promise.all([refused, perform('8', { tookMs: 150 }), clock.advance(200)])
   expect(operations.limits.start).toBe(4)
 })

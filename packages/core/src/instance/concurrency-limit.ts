@@ -31,8 +31,8 @@ export interface Sample {
   readonly outcome: 'done' | 'failed'
 }
 
-/** More than so many times the best is slow: three starts at once give an engine nearly its full rate at less than twice the time. */
-const slowRatio = 1.75
+/** More than so many times the best is slow. Two to three starts at once are within it, and give an engine most of its rate. */
+const slowRatio = 1.6
 const decreaseWhenSlow = 0.75
 const decreaseWhenFailed = 0.5
 const forgetting = 0.2

@@ -53,7 +53,7 @@ export interface Next {
  * How long an operation occupies the engine at most. A stop that takes longer waits out the grace of its process, and a
  * hundred such processes must not wait for each other; a start or a removal that takes longer hangs, and holds up no other.
  */
-export const occupiesMs: Readonly<Record<OperationKind, number>> = { stop: 500, remove: 1500, start: 1500 }
+export const occupiesMs: Readonly<Record<OperationKind, number>> = { stop: 500, remove: 5000, start: 5000 }
 
 export const emptyQueue: OperationQueue = { waiting: [], running: [], turns: 0, lastTurn: new Map() }
 
