@@ -2,6 +2,7 @@ import type { OperationKind } from '@boxcar/core/instance/operation-queue'
 import type { ServiceName } from '@boxcar/core/model/ids'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
 import { beforeEach, expect, test } from 'vitest'
+import { EngineFault, EngineUnavailable } from './engine/engine.ts'
 import { Operations } from './operations.ts'
 
 const web = 'shop/web' as ServiceName
@@ -27,10 +28,10 @@ const perform = (
     await clock.sleep(tookMs)
     return name
   })
-const failing = () =>
+const failing = (error: Error = new EngineUnavailable('the engine is away')) =>
   operations.run({ kind: 'start', service: web, signal: never }, async () => {
     await clock.sleep(10)
-    throw new Error('the engine is away')
+    throw error
   })
 
 test('begins as many as the limit lets, and the others as those end', async () => {
@@ -93,6 +94,13 @@ test('learns from answers how many at once the engine takes', async () => {
   await clock.advance(20_000)
   await Promise.all(slow)
   expect(operations.limits.start).toBeLessThan(8)
+})
+
+test('an engine that refuses one container is given as many at once as before', async () => {
+  await Promise.all([...['1', '2', '3', '4', '5', '6', '7'].map(name => perform(name)), clock.advance(1000)])
+  const refusing = expect(failing(new EngineFault('it cannot'))).rejects.toThrow('it cannot')
+  await Promise.all([refusing, clock.advance(10)])
+  expect(operations.limits.start).toBe(4)
 })
 
 test('a failure of the engine halves the limit and gives its turn on', async () => {

@@ -18,6 +18,7 @@ import {
 } from '@boxcar/core/instance/operation-queue'
 import type { Clock, Instant } from '@boxcar/core/model/clock'
 import type { ServiceName } from '@boxcar/core/model/ids'
+import { EngineUnavailable } from './engine/engine.ts'
 
 export interface OperationOptions<Result> {
   readonly kind: OperationKind
@@ -103,7 +104,8 @@ export class Operations {
       if (isTypical(result)) learn('done')
       return result
     } catch (error) {
-      learn('failed')
+      // An answer that is an error may be of this one container; none at all is the engine's.
+      if (error instanceof EngineUnavailable) learn('failed')
       throw error
     }
   }

@@ -27,7 +27,7 @@ export interface Sample {
   readonly ended: Instant
   /** The most operations of its kind that were under way at a moment of it, itself included. */
   readonly atOnce: number
-  /** failed: the engine did not answer, or not in time, or with an error of its own. */
+  /** failed: the engine did not answer, or not in time. */
   readonly outcome: 'done' | 'failed'
 }
 
