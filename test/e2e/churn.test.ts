@@ -2,11 +2,12 @@
 import { pushBusybox } from '@boxcar/cli/machine/images'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { test } from '../lab/as-root.ts'
-import { type Churn, churn, goneBoundMs } from '../lab/churn.ts'
+import { type Churn, churn, goneBoundMs, scaleRatio, spelled } from '../lab/churn.ts'
 import { type Lab, startLab } from '../lab/lab.ts'
 import { figure } from '../lab/web.ts'
 
 const replicas = 120
+const rounds = 3
 
 let lab: Lab
 let image: string
@@ -18,16 +19,18 @@ beforeAll(async () => {
 afterAll(() => lab?.stop())
 
 test(`${replicas} replicas deleted after 3 s: none is started any more, and another service scales meanwhile`, async () => {
-  const seen: Churn = await churn(lab, { image, replicas, deletedAfterMs: 3000, scaledAfterMs: 1500 })
-  const { goneMs, started, stopMs, scaleMs, report } = seen
-  const spelled = (ms: number) => `${(ms / 1000).toFixed(2)} s`
-  figure(`${replicas} replicas deleted after 3 s, ${started} started by then: gone after ${spelled(goneMs)}`)
-  figure(`as many that were ready, on idle hosts: gone after ${spelled(stopMs)}`)
-  figure(`another service's scale to 2 meanwhile: ${spelled(scaleMs.busy)}; idle: ${spelled(scaleMs.idle)}`)
-  figure(`started although not wanted any more, as the engines had begun it: ${report.starts.unwanted}`)
-  expect(report.violations).toEqual([])
-  // Otherwise nothing waited, and nothing is shown.
-  expect(report.starts.wanted + report.starts.unwanted).toBeLessThan(replicas)
-  expect(goneMs).toBeLessThanOrEqual(goneBoundMs(seen))
-  expect(scaleMs.busy).toBeLessThanOrEqual(3 * scaleMs.idle)
+  const seen: Churn[] = []
+  for (let round = 0; round < rounds; round++) {
+    const one = await churn(lab, { image, replicas })
+    for (const line of spelled(one, replicas)) figure(line)
+    const { wanted, unwanted } = one.report.starts
+    expect(one.report.violations).toEqual([])
+    // Otherwise nothing waited, and nothing is shown.
+    expect(wanted + unwanted).toBeLessThan(replicas)
+    expect(one.goneMs).toBeLessThanOrEqual(goneBoundMs(one))
+    seen.push(one)
+  }
+  const ratio = scaleRatio(seen)
+  figure(`the other service's scale takes ${ratio.toFixed(1)} times its time on idle hosts (median)`)
+  expect(ratio).toBeLessThanOrEqual(3)
 })

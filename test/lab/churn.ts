@@ -19,10 +19,6 @@ import { untilReady } from './web.ts'
 export interface ChurnOptions {
   readonly image: string
   readonly replicas: number
-  /** From the creation to the deletion. */
-  readonly deletedAfterMs: number
-  /** From the creation to the other service's change. */
-  readonly scaledAfterMs: number
 }
 
 export interface Churn {
@@ -42,9 +38,31 @@ const project = 'churn'
 const many = { project, name: 'many' }
 const other = { project, name: 'other' }
 const limitMs = 240_000
+/** From the creation of the many to the other service's change, and to their deletion. */
+const scaledAfterMs = 1500
+const deletedAfterMs = 3000
 
 /** How long it may take until the service is gone: as many that were ready take half of that on idle hosts, or it is short. */
 export const goneBoundMs = ({ stopMs }: Churn): number => Math.max(10_000, 2 * stopMs)
+
+/** How many times longer the other service's change takes during the churn; the median, since each is one short moment. */
+export function scaleRatio(rounds: readonly Churn[]): number {
+  const ratios = rounds.map(({ scaleMs }) => scaleMs.busy / scaleMs.idle).sort((a, b) => a - b)
+  return ratios[Math.floor(ratios.length / 2)] ?? Number.NaN
+}
+
+/** The figures of one round, a line each. */
+export function spelled(
+  { started, goneMs, stopMs, scaleMs, report }: Churn,
+  replicas: number,
+): readonly string[] {
+  const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`
+  return [
+    `${replicas} replicas deleted after 3 s, ${started} started by then: gone after ${seconds(goneMs)}; as many that were ready, on idle hosts: ${seconds(stopMs)}`,
+    `another service's scale to 2 meanwhile: ${seconds(scaleMs.busy)}; on idle hosts: ${seconds(scaleMs.idle)}`,
+    `started after the deletion, since the engines had begun it: ${report.starts.unwanted}; created and never started: ${report.neverStarted}`,
+  ]
+}
 
 export async function churn(lab: Lab, options: ChurnOptions): Promise<Churn> {
   const spec = (name: string, replicas: number) => ({
@@ -65,8 +83,8 @@ export async function churn(lab: Lab, options: ChurnOptions): Promise<Churn> {
   try {
     const began = now()
     await lab.api.put(many, spec('many', options.replicas))
-    const scaling = reached(began + options.scaledAfterMs).then(() => scale(lab, 2))
-    await reached(began + options.deletedAfterMs)
+    const scaling = reached(began + scaledAfterMs).then(() => scale(lab, 2))
+    await reached(began + deletedAfterMs)
     const deletedAt = now()
     const goneMs = await remove(lab)
     const busy = await scaling
