@@ -159,7 +159,8 @@ export class MemoryDocker {
     work: () => T | Promise<T>,
   ): Promise<T> {
     signal?.throwIfAborted()
-    await this.#delay(call, signal)
+    const latency = this.#latencyMs(call, (this.#underWay.get(call) ?? 0) + 1)
+    if (latency > 0) await this.#delay(call, latency, signal)
     signal?.throwIfAborted()
     if (this.#state === 'away') throw new EngineUnavailable('the engine in memory is away')
     const fault = this.#takeFault(call)
@@ -242,11 +243,9 @@ export class MemoryDocker {
     this.#keep(reference, 'pulled', image)
   }
 
-  async #delay(call: Call, signal: AbortSignal | undefined): Promise<void> {
-    const underWay = (this.#underWay.get(call) ?? 0) + 1
-    this.#underWay.set(call, underWay)
-    const latency = this.#latencyMs(call, underWay)
-    if (latency > 0) await this.#clock.sleep(latency, signal)
+  async #delay(call: Call, ms: number, signal: AbortSignal | undefined): Promise<void> {
+    this.#underWay.set(call, (this.#underWay.get(call) ?? 0) + 1)
+    await this.#clock.sleep(ms, signal)
     this.#underWay.set(call, (this.#underWay.get(call) ?? 1) - 1)
   }
 
