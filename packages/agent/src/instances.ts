@@ -4,6 +4,7 @@ import { delayBefore } from '@boxcar/core/instance/backoff'
 import {
   type Action,
   countUnasked,
+  isInterruptible,
   type Look,
   type Memory,
   type SeenContainer,
@@ -306,7 +307,7 @@ export class Instances {
     const { uid, placement } = known.of
     if (uid === order.uid && placement === order.placement) return known
     if (known.doing !== undefined) {
-      if (known.doing.kind === 'start') known.doing.abort.abort()
+      if (isInterruptible(known.doing.kind)) known.doing.abort.abort()
       return undefined
     }
     const ours = this.#containersOf(order.instance).filter(

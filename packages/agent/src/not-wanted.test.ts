@@ -13,6 +13,7 @@ import { put, remove } from '@boxcar/store/collection'
 import { clusters, generations, placements, reports, specs } from '@boxcar/store/keys'
 import { silent } from '@boxcar/store/log'
 import { MemoryEtcd } from '@boxcar/store/memory/memory-etcd'
+import type { MemoryStore } from '@boxcar/store/memory/memory-store'
 import { seededChance } from '@boxcar/store/memory/seeded-chance'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
 import type { Write } from '@boxcar/store/store'
@@ -49,6 +50,8 @@ class Host {
   readonly files = memoryFolder()
   readonly happenings: Happening[] = []
   agent: RunningAgent | undefined
+  /** The agent's own connection. */
+  store: MemoryStore | undefined
   #instances = new Map<string, string>()
 
   constructor(id: string, clock: VirtualClock, over: AbortSignal) {
@@ -133,6 +136,8 @@ class Bench {
   }
 
   async start(host: Host): Promise<void> {
+    const store = this.etcd.connect({ cluster })
+    host.store = store
     const starting = runAgent(
       {
         cluster,
@@ -148,7 +153,7 @@ class Bench {
         clock: this.clock,
         chance: seededChance(++this.#starts),
         log: silent,
-        store: this.etcd.connect({ cluster }),
+        store,
         engine: host.docker.engine({ cluster, host: host.id }),
         network: new MemoryNetwork(host.docker),
         files: host.files,
@@ -350,7 +355,7 @@ describe('on one host', () => {
     expect(bench.host.docker.all()).toEqual([])
   })
 
-  test('and so is one whose stop is ordered meanwhile', async () => {
+  test('one that an earlier run created and whose stop is ordered meanwhile is removed without a start', async () => {
     bench.host.docker.failNext('start', 'fails')
     await bench.order(web, 1)
     await bench.clock.advanceUntil(() => bench.host.count('created') === 1, 5000)
@@ -404,7 +409,25 @@ describe('on one host', () => {
     await bench.until(web, 1, 'stopped', 1000)
   })
 
-  test('nor for a back-off', async () => {
+  test('a new placement does not wait for the look into an end', async () => {
+    await bench.order(web, 1)
+    await bench.until(web, 1, 'ready')
+    bench.host.docker.failNext('inspect', 'hangs')
+    bench.host.docker.failNext('inspect', 'hangs')
+    const [container] = bench.host.docker.all()
+    if (container === undefined) throw new Error('nothing runs')
+    bench.host.docker.crash(container.id, 1)
+    await bench.clock.advance(1000)
+    // Heard together: that the earlier placement is gone is not seen by itself.
+    bench.host.store?.faults.goAway()
+    await bench.forget(web, 1)
+    await bench.order(web, 1)
+    bench.host.store?.faults.comeBack()
+    await bench.clock.advance(5000)
+    expect(bench.host.count('running')).toBe(1)
+  })
+
+  test('a stop does not wait for a back-off', async () => {
     bench.behaviour = { ends: { afterMs: 50, exitCode: 1 } }
     await bench.order(web, 1)
     await bench.clock.advance(20_000)

@@ -163,7 +163,7 @@ function decideFor(instance: InstanceId, draft: Draft): void {
   const order = draft.look.orders.get(instance)
   const memory = draft.look.memories.get(instance) ?? nothingRemembered
   if (memory.doing !== undefined) {
-    if (isWanted(instance, draft.look) || endsAnyway(memory.doing)) return
+    if (isWanted(instance, draft.look) || !isInterruptible(memory.doing)) return
     return draft.act({ kind: 'interrupt', instance })
   }
   // A stop waits for nothing but the last try to stop.
@@ -181,9 +181,9 @@ function isWanted(instance: InstanceId, look: Look): boolean {
   return order === undefined ? look.unreadable.has(instance) : order.desired === 'run'
 }
 
-/** Actions that a stop would only begin anew. */
-const endsAnyway = (doing: Action['kind']): boolean =>
-  doing === 'stop' || doing === 'end' || doing === 'discard'
+/** Whether an action is of no use once the instance is not wanted; what ends a container would only begin anew. */
+export const isInterruptible = (doing: Action['kind']): boolean =>
+  doing !== 'stop' && doing !== 'end' && doing !== 'discard'
 
 function stop(order: Order, memory: Memory, draft: Draft): void {
   const containers = draft.containersOf(order.instance).map(container => container.id)
