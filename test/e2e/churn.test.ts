@@ -7,7 +7,7 @@ import { type Lab, startLab } from '../lab/lab.ts'
 import { figure } from '../lab/web.ts'
 
 const replicas = 120
-const rounds = 3
+const rounds = 5
 
 let lab: Lab
 let image: string
