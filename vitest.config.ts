@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
-/** Three projects, so that quick and slow tests can be run apart: `npx vitest run --project unit`. */
+/** Mostly waits for a minute without the store: run beside each other, unlike what measures times. */
+const outages = ['test/e2e/store-*.test.ts']
+
+/** Projects, so that quick and slow tests can be run apart: `npx vitest run --project unit`. */
 export default defineConfig({
   test: {
     projects: [
@@ -26,9 +29,19 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          exclude: outages,
           testTimeout: 240_000,
           hookTimeout: 240_000,
           fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'outages',
+          include: outages,
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
+          maxWorkers: 2,
         },
       },
     ],

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * `npm test`: prepares this computer, then types, lint, unit, contract and end-to-end tests, and a look at what they
+ * `npm test`: prepares this computer, then types, lint, unit, contract, end-to-end and outage tests, and a look at what they
  * left behind. Of the others, none runs after one that failed. `npm test -- --only e2e` runs one step; other arguments choose
  * test files by a part of their path. The last line counts the tests: `N passed, M failed`.
  */
@@ -34,6 +34,7 @@ const steps = [
   vitest('unit'),
   vitest('contract'),
   vitest('e2e'),
+  vitest('outages'),
   { name: 'residue', tests: false, command: report => [...residueCheck, '--since', report] },
 ]
 
