@@ -10,6 +10,8 @@ import {
   type HostInstance,
   hostSettingsOf,
   hosts,
+  type IntentId,
+  intents,
   pendings,
   placements,
   presences,
@@ -25,7 +27,7 @@ import type { Refusal } from './refusal.ts'
 export type UnreadRecord =
   | {
       readonly of: 'service'
-      readonly what: 'spec' | 'rollout' | 'route' | 'pending'
+      readonly what: 'spec' | 'rollout' | 'route' | 'pending' | 'intent'
       readonly words: string
     }
   | { readonly of: 'generation'; readonly number: number; readonly words: string }
@@ -49,7 +51,7 @@ export function unreadRecords({ unreadable }: Pick<Mirror, 'unreadable'>): Unrea
   if (unreadable.size === 0) return none
   const services = new Map<ServiceName, UnreadRecord[]>()
   const ofHosts = new Map<HostId, UnreadRecord[]>()
-  const collections = [...ofServices.keys(), generations, placements, reports, ...ofHost.keys()]
+  const collections = [...ofServices.keys(), intents, generations, placements, reports, ...ofHost.keys()]
   for (const collection of collections)
     for (const one of [...unreadable.values()].sort((a, b) => byId(a.key, b.key))) {
       if (one.collection !== collection.name) continue
@@ -73,6 +75,7 @@ const serviceWords = {
   rollout: 'the record of its rollout',
   route: 'the record of its routes',
   pending: 'the record of what it waits for',
+  intent: 'what somebody asked of its rollout',
 } as const
 const ofHost = new Map<AnyCollection, string>([
   [hosts, 'its record'],
@@ -94,6 +97,10 @@ function note(
     return add(services, id as ServiceName, { of: 'service', what, words: `${serviceWords[what]} ${why}` })
   const host = ofHost.get(collection)
   if (host !== undefined) return add(ofHosts, id as HostId, { of: 'host', words: `${host} ${why}` })
+  if (collection === intents) {
+    const { service } = id as IntentId
+    return add(services, service, { of: 'service', what: 'intent', words: `${serviceWords.intent} ${why}` })
+  }
   if (collection === generations) {
     const { service, number } = id as GenerationId
     return add(services, service, { of: 'generation', number, words: `generation ${number} ${why}` })

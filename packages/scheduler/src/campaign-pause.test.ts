@@ -1,4 +1,5 @@
 import { serviceName } from '@boxcar/core/model/ids'
+import * as keys from '@boxcar/store/keys'
 import { seededChance } from '@boxcar/store/memory/seeded-chance'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { CampaignPause } from './campaign-pause.ts'
@@ -66,6 +67,18 @@ describe('a leader that fails as soon as it is elected', () => {
     await cluster.clock.advance(600_000)
     expect(won() - first).toBeGreaterThan(18)
     expect(won() - first).toBeLessThan(45)
+  })
+
+  test('tells why, once', async () => {
+    await cluster.clock.advance(120_000)
+    const { entries } = await cluster.people.list(keys.events)
+    expect(entries.map(({ value }) => [value.kind, value.level, value.message])).toEqual([
+      [
+        'leader-failed',
+        'error',
+        'the leader at server-1 failed, and stands for election again later: nobody can follow this',
+      ],
+    ])
   })
 
   test('leaves the office to one that does not', async () => {

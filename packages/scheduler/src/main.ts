@@ -1,4 +1,5 @@
 /** Puts a scheduler candidate together: campaigns for ever, leads while elected. */
+import { errorText } from '@boxcar/core/model/attempt'
 import { type Chance, elapsed } from '@boxcar/core/model/clock'
 import { campaign, type Term } from '@boxcar/store/election'
 import { CampaignPause } from './campaign-pause.ts'
@@ -21,6 +22,7 @@ export interface RunningScheduler {
 export function startScheduler(deps: CandidateDeps): RunningScheduler {
   const ending = new AbortController()
   let current: Term | undefined
+  let toldFailure: string | undefined
   const done = run()
   return {
     term: () => current,
@@ -45,12 +47,28 @@ export function startScheduler(deps: CandidateDeps): RunningScheduler {
       } catch (error) {
         // Whoever else stands leads meanwhile.
         const pauseMs = pause.afterFailure(elapsed(began, clock.now()))
+        // Shown: an event `leader-failed`.
         log.error(
           { err: error, pauseMs: Math.round(pauseMs) },
           'the leader failed; it stands for election again later',
         )
+        await tellFailure(errorText(error))
         await clock.sleep(pauseMs, signal)
       }
+    }
+  }
+
+  /** Once for each reason in a row. Without it only the log of this process says why it does not lead. */
+  async function tellFailure(reason: string): Promise<void> {
+    const { store, events, log } = deps
+    if (reason === toldFailure || !events.isReady) return
+    try {
+      const message = `the leader at ${deps.address} failed, and stands for election again later: ${reason}`
+      const told = events.write({ kind: 'leader-failed', level: 'error', message })
+      const outcome = await store.commit({ guards: [], writes: [told] })
+      if (outcome.kind === 'committed') toldFailure = reason
+    } catch (error) {
+      log.info({ err: error }, 'that the leader failed is not told')
     }
   }
 

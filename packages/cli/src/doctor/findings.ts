@@ -203,7 +203,7 @@ function leaderFinding(check: string, { entries, unreadable }: Listing<string, L
     check,
     result: 'warn',
     found: `no scheduler leads${odd}`,
-    todo: 'see that a boxcar server runs and reaches etcd; its log says what keeps it from leading',
+    todo: 'see that a boxcar server runs and reaches etcd; boxcar events and its log say what keeps it from leading',
   }
 }
 
