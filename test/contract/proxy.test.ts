@@ -385,6 +385,26 @@ describe('the process', () => {
     await applied(proxy, needsReload)
   })
 
+  test('whose pid the disk does not take serves, says so, and says nothing once it is written', async () => {
+    const { proxy, port, options } = await room()
+    const table = twoGenerations(port, [1000, 0], [await app('g1')], [await app('g2')])
+    await applied(proxy, table)
+    const restart = async () => {
+      const worker = await workerAt(port)
+      process.kill(await parentOf(worker), 'SIGKILL')
+      await until(async () => (await workerAt(port)) !== worker && (await ask({ port })).by === 'g1', 5_000)
+    }
+    await mkdir(`${options.dir}/haproxy.pid.new`)
+    await restart()
+    const why = expect.stringMatching(/^the pid of the proxy cannot be saved: EISDIR/)
+    await until(async () => proxy.health().kind === 'ok', 5_000)
+    expect(proxy.health()).toEqual({ kind: 'ok', faults: [{ kind: 'disk', why }] })
+    await rmdir(`${options.dir}/haproxy.pid.new`)
+    await restart()
+    await until(async () => proxy.health().kind === 'ok', 5_000)
+    expect(proxy.health()).toEqual({ kind: 'ok', faults: [] })
+  })
+
   test('keeps its ports open though its next agent finds no state', async () => {
     const { proxy, port, open, options } = await room()
     const [a, b] = [await app('a'), await echo('b')]

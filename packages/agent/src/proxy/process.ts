@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { open, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { errorText } from '@boxcar/core/model/attempt'
 import type { Clock } from '@boxcar/core/model/clock'
 import { after } from '@boxcar/core/model/clock'
 import type { Logger } from 'pino'
@@ -44,6 +45,7 @@ export class HaproxyProcess {
   readonly runtime: Runtime
   readonly #options: ProcessOptions
   #master: Master | undefined
+  #pidLag: string | undefined
 
   constructor(options: ProcessOptions) {
     this.#options = options
@@ -58,6 +60,11 @@ export class HaproxyProcess {
 
   get pid(): number | undefined {
     return this.#master?.pid
+  }
+
+  /** Why the pid of this process is not on the disk, where it is not. */
+  get pidLag(): string | undefined {
+    return this.#pidLag
   }
 
   /** Takes over the process that an earlier agent left running; false when there is none of ours. */
@@ -258,7 +265,10 @@ export class HaproxyProcess {
     try {
       await writeFile(`${this.#pidFile()}.new`, `${pid} ${started}\n`)
       await rename(`${this.#pidFile()}.new`, this.#pidFile())
+      this.#pidLag = undefined
     } catch (error) {
+      this.#pidLag = `the pid of the proxy cannot be saved: ${errorText(error)}`
+      // Shown: the proxy's reason in the host's record, as files that are behind.
       this.#options.log.warn({ error: String(error) }, 'the pid of the proxy was not saved')
     }
   }

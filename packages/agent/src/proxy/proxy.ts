@@ -223,7 +223,7 @@ class ProxyRoom implements Proxy {
       this.#files.found({ table, layout: state.layout, picture })
       if (adopted) this.#running = await this.#observed(picture)
       if (adopted && (await this.#isAheadOf(table))) {
-        // Nothing is amiss that could be shown: it serves what is newest, and the files follow with the next table.
+        // Not shown: it serves what is newest, and the files follow with the next table.
         this.#options.log.warn({ pid: this.#process.pid }, 'proxy opened, with newer routes than on the disk')
       } else {
         this.#table = table
@@ -313,12 +313,14 @@ class ProxyRoom implements Proxy {
       for (const [service, why] of culprits) {
         const route = table.routes.get(service)
         if (route === undefined) continue
+        // Shown: the acknowledgement, as unserved.
         log.error({ service, why }, 'a route cannot be served and is set aside')
         this.#aside.add(service, route, why, this.#now())
       }
       return culprits.size > 0
     } catch (error) {
       // A disk that takes no trial tells nothing of the routes.
+      // Shown: the table counts as refused, and the host's record says why.
       log.warn({ error: String(error) }, 'it was not found out which route is refused')
       return false
     }
@@ -366,7 +368,7 @@ class ProxyRoom implements Proxy {
   }
 
   health(): ProxyHealth {
-    const { lag } = this.#files
+    const lags = [this.#files.lag, this.#process.pidLag].filter(lag => lag !== undefined)
     const held = new Set(this.#held.map(doorKey))
     const faults: readonly ProxyFault[] = [
       ...this.#faults,
@@ -374,7 +376,7 @@ class ProxyRoom implements Proxy {
       ...this.#shared
         .filter(door => held.has(doorKey(door)))
         .map(door => portFault({ ...door, reason: 'shared' }, this.#addresses)),
-      ...(lag === undefined ? [] : [{ kind: 'disk', why: lag } as const]),
+      ...lags.map(why => ({ kind: 'disk', why }) as const),
     ]
     if (this.#trouble !== undefined) return { kind: 'failing', ...this.#trouble, faults }
     if (this.#refusal !== undefined) return { kind: 'refusing', why: this.#refusal, faults }
@@ -416,7 +418,7 @@ class ProxyRoom implements Proxy {
         }
         if (!(error instanceof RuntimeSilent)) throw error
         // It died, or said something that it should not have: look at it anew.
-        // Where it lasts, the outcome says so.
+        // Shown: the proxy in the host's record, where it lasts.
         this.#options.log.warn({ why: error.message }, 'proxy did not take its orders')
         this.#running = undefined
         outcome = { kind: 'down', why: error.message }
@@ -426,7 +428,7 @@ class ProxyRoom implements Proxy {
     if (outcome.kind === 'postponed') {
       this.#options.log.info({ outcome, revision: table.revision }, 'a reload waits')
     } else if (outcome.kind !== 'applied') {
-      // Shown by way of its health, below.
+      // Shown: the proxy in the host's record, by way of its health below.
       this.#options.log.error({ outcome, revision: table.revision }, 'routes not applied')
     }
     switch (outcome.kind) {
@@ -452,7 +454,7 @@ class ProxyRoom implements Proxy {
     const good = this.#good?.table
     if (good === undefined || good === table || (await this.#process.alive())) return
     const outcome = await this.#settleOnce(good)
-    // What keeps the newer routes from being served is shown by the outcome of those.
+    // Shown: the outcome of the newer routes, which says what keeps them from being served.
     this.#options.log.warn({ outcome, revision: good.revision }, 'proxy started with the routes of before')
     if (outcome.kind === 'applied') this.#recover()
   }
@@ -463,7 +465,7 @@ class ProxyRoom implements Proxy {
     if (!(await this.#files.canStart())) return
     this.#running = undefined
     const started = await this.#process.start()
-    // The refusal that led here is shown: the host's record has it.
+    // Shown: the proxy in the host's record, with the refusal that led here.
     this.#options.log.warn({ started }, 'proxy started with the files of before')
     if (started.kind !== 'started') return
     this.#recover()
@@ -482,7 +484,7 @@ class ProxyRoom implements Proxy {
 
   /** Ends a process that does not answer; it is started again as one that died is. */
   async #endHung(): Promise<void> {
-    // Its caller starts it again at once; where that fails, that is shown.
+    // Not shown: its caller starts it again at once; where that fails, the host's record says so.
     this.#options.log.error({ pid: this.#process.pid }, 'the proxy process hangs and is killed')
     this.#running = undefined
     await this.#process.kill()
@@ -685,6 +687,7 @@ class ProxyRoom implements Proxy {
       const outcome = await this.#exclusively(async () => {
         if (this.#stop.signal.aborted || this.#table === undefined || (await this.#process.alive()))
           return undefined
+        // Shown: the proxy in the host's record.
         log.error('the proxy process is gone')
         this.#fail('the process died')
         return this.#settle(this.#table)
@@ -763,6 +766,7 @@ class ProxyRoom implements Proxy {
       if (this.#stop.signal.aborted) return
       const pulse = await this.#process.pulse()
       if (pulse.kind === 'beats') continue
+      // Shown: the proxy in the host's record.
       log.error({ pid: this.#process.pid, why: pulse.why }, 'the proxy process hangs and is killed')
       this.#fail(`the process does not answer: ${pulse.why}`)
       await this.#process.strike()
@@ -873,7 +877,7 @@ class ProxyRoom implements Proxy {
       if (drift?.kind === 'commands' && drift.joins.length + drift.maps.length + drift.leaves.length === 0) {
         return this.#now() - began
       }
-      // It is told again here and now: there is nothing left to show.
+      // Not shown: it is told again here and now, and nothing is left to show.
       this.#options.log.warn({ drift }, 'the proxy said something else than it was told')
       this.#running = seen
       await this.#settle(table)
@@ -891,6 +895,7 @@ class ProxyRoom implements Proxy {
         await loop()
       } catch (error) {
         const why = `${what} of the proxy broke: ${internalError(error)}`
+        // Shown: the proxy in the host's record.
         log.error(
           { why, error: error instanceof Error ? error.stack : undefined },
           'an internal error, which is a bug',
@@ -911,6 +916,7 @@ class ProxyRoom implements Proxy {
   #fail(why: string): void {
     if (this.#trouble?.why === why) return
     this.#trouble = { since: this.#trouble?.since ?? this.#now(), why }
+    // Shown: the proxy in the host's record.
     this.#options.log.error({ why }, 'proxy failing')
     this.#changed()
   }
