@@ -1,4 +1,5 @@
 import { mayMove } from '@boxcar/core/instance/lifecycle'
+import { whyOrdersRefused } from '@boxcar/core/model/host'
 import type { ClusterName, GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import type { Placement } from '@boxcar/core/model/placement'
 import type { InstanceState, Report } from '@boxcar/core/model/report'
@@ -28,7 +29,7 @@ import type { Behaviour } from './engine/memory-image.ts'
 import { MemoryNetwork } from './probe/memory-network.ts'
 import type { ProxyFault } from './proxy/picture.ts'
 import type { ApplyOutcome, Proxy as EdgeProxy, ProxyHealth, RouteTable } from './proxy/proxy.ts'
-import { memoryFolder } from './state/files.ts'
+import { type Files, memoryFolder } from './state/files.ts'
 import { labels } from './state/labels.ts'
 
 const cluster = 'test' as ClusterName
@@ -116,7 +117,7 @@ class Bench {
     return await this.startOn(this.store)
   }
 
-  async startOn(store: MemoryStore, files = this.files): Promise<RunningAgent> {
+  async startOn(store: MemoryStore, files: Files = this.files): Promise<RunningAgent> {
     this.#starts += 1
     const starting = runAgent(
       {
@@ -620,7 +621,7 @@ describe('an agent', () => {
     expect(bench.running()).toHaveLength(1)
     expect(told.match(/orders-refused/g)).toHaveLength(1)
     // The host's own record says so to everybody, though the host is not present there; what it says goes with the reason.
-    const said = async () => (await behind.get(hosts, host))?.value.ordersRefused
+    const said = async () => whyOrdersRefused((await behind.get(hosts, host))?.value)
     expect(await said()).toMatch(/behind what was seen of it .*set the epoch in cluster\/self to 2 or higher/)
     expect(await behind.get(presences, host)).toBeUndefined()
     await behind.commit({
@@ -637,7 +638,7 @@ describe('an agent', () => {
     await bench.clock.advance(2000)
     const epoch = (epoch: number) =>
       bench.write(put(clusters, 'self', { uid: 'cluster-1', epoch, schema: 1, secret: 'secret' }))
-    const said = async () => (await bench.leader.get(hosts, host))?.value.ordersRefused
+    const said = async () => whyOrdersRefused((await bench.leader.get(hosts, host))?.value)
     await epoch(3)
     await bench.clock.advance(5000)
     await epoch(2)
@@ -646,6 +647,93 @@ describe('an agent', () => {
     await epoch(4)
     await bench.clock.advance(5000)
     expect(await said()).toBeUndefined()
+  })
+
+  test('a state folder that takes nothing is a condition of the host, until it took what was not saved', async () => {
+    bench = new Bench()
+    await bench.open()
+    const folder = { ...bench.files, isFull: false }
+    const write = async (name: string, text: string) => {
+      if (folder.isFull) throw new Error('ENOSPC: no space left on device')
+      await bench.files.write(name, text)
+    }
+    await bench.startOn(bench.etcd.connect({ cluster }), { ...bench.files, write })
+    const entry = () => bench.leader.get(hosts, host)
+    await bench.clock.advance(2000)
+    expect((await entry())?.value.conditions).toEqual([])
+    folder.isFull = true
+    const instance = await bench.place(0)
+    await bench.untilState(instance, 'ready')
+    await bench.clock.advance(2000)
+    const standing = await entry()
+    expect(standing?.value.conditions).toEqual([
+      {
+        kind: 'state-not-saved',
+        reason: expect.stringMatching(
+          /^the state folder does not take orders\.json \(ENOSPC: .*reports\.json/,
+        ),
+        since: expect.any(Number),
+      },
+    ])
+    await bench.clock.advance(60_000)
+    expect((await entry())?.modified, 'written on change only').toBe(standing?.modified)
+    folder.isFull = false
+    await bench.clock.advance(12_000)
+    expect((await entry())?.value.conditions).toEqual([])
+    for (const file of ['orders.json', 'templates.json', 'reports.json'])
+      expect(bench.files.files.get(file), file).toContain(web)
+  })
+
+  test('files of the state folder that are of no use when it starts are told, with what comes of it', async () => {
+    bench = new Bench()
+    await bench.open()
+    const said: string[] = []
+    bench.etcd.observe(({ events }) => {
+      for (const event of events)
+        if (event.kind === 'put' && event.entry.key.startsWith('events/')) {
+          const { kind, message } = JSON.parse(event.entry.json)
+          if (kind === 'state-unread')
+            said.push(
+              message.replace('a file of the state folder was of no use when the agent started: ', ''),
+            )
+        }
+    })
+    for (const file of ['orders.json', 'routed-ports.json', 'templates.json', 'reports.json'])
+      bench.files.files.set(file, '{"format":9}')
+    const read = async (name: string) => {
+      if (name === 'host.json')
+        throw new Error('it was not as it was written, and is kept as host.json.broken')
+      return await bench.files.read(name)
+    }
+    await bench.startOn(bench.etcd.connect({ cluster }), { ...bench.files, read })
+    await bench.clock.advance(2000)
+    expect(said).toEqual([
+      'host.json: it was not as it was written, and is kept as host.json.broken',
+      expect.stringMatching(/^orders\.json: .*; orders come from the store alone$/s),
+      'templates.json: it cannot be understood; templates come from the store again',
+      'routed-ports.json: it cannot be understood; the ports come from the store again',
+      expect.stringMatching(/^reports\.json: .*counters of restarts begin anew$/),
+    ])
+    expect((await bench.leader.get(hosts, host))?.value.conditions).toEqual([])
+  })
+
+  test('a placement that it cannot read is a condition of the host for as long as it stands', async () => {
+    await begin()
+    const id = { host, instance: await bench.place(0) }
+    await bench.untilState(id.instance, 'ready')
+    const { key } = put(placements, id, {} as Placement)
+    await bench.write({ kind: 'put', key, json: '{"instance":"newer"}', lease: undefined })
+    await bench.clock.advance(2000)
+    const conditions = async () => (await bench.leader.get(hosts, host))?.value.conditions
+    expect(await conditions()).toMatchObject([
+      {
+        kind: 'orders-unreadable',
+        reason: `this agent (0.1.0) cannot read the placement of ${id.instance}: what runs there is left as it is`,
+      },
+    ])
+    await bench.write(remove(placements, id))
+    await bench.clock.advance(2000)
+    expect(await conditions()).toEqual([])
   })
 
   test('stops what nobody asks for, once the orders are known to be fresh for ten seconds', async () => {

@@ -11,6 +11,7 @@ import { clusters } from '@boxcar/store/keys'
 import type { Log } from '@boxcar/store/log'
 import { type Store, StoreUnavailable } from '@boxcar/store/store'
 import { capacityOf } from './capacity.ts'
+import { Conditions, firstFew } from './conditions.ts'
 import { type AgentConfig, StartError } from './config.ts'
 import { Containers, type EngineHealth } from './containers.ts'
 import { type Engine, type EngineInfo, EngineUnavailable } from './engine/engine.ts'
@@ -26,9 +27,10 @@ import { Reporter } from './reporter.ts'
 import { type ProxyState, Routing } from './routing.ts'
 import type { AgentServer, ServerOptions } from './server.ts'
 import type { Files } from './state/files.ts'
-import { type Identity, readIdentity, saveEngineInfo } from './state/identity.ts'
+import { type Identity, readIdentity, saveIdentity } from './state/identity.ts'
 import { Orders, type Refused, type Unusable } from './state/orders.ts'
 import { RoutedPorts } from './state/routed-ports.ts'
+import { SavedState } from './state/saved-state.ts'
 import { Templates } from './state/templates.ts'
 import { Tasks } from './tasks.ts'
 
@@ -69,20 +71,23 @@ export interface RunningAgent {
  * run; with orders of an earlier run it starts from them, and tries for ever.
  */
 export async function runAgent(config: AgentConfig, deps: AgentDeps): Promise<RunningAgent> {
-  const identity = await readIdentity(deps.files, deps.chance, deps.log)
-  const agent = new Agent(config, deps, identity)
+  const state = new SavedState(deps)
+  const identity = await readIdentity(state, deps.chance)
+  const agent = new Agent(config, deps, state, identity)
   return await agent.start()
 }
 
 class Agent {
   readonly #config: AgentConfig
   readonly #deps: AgentDeps
+  readonly #state: SavedState
   readonly #identity: Identity
   readonly #stop = new AbortController()
   /** Rings when the main loop may have something to do. */
   readonly #bell = new Bell()
   /** Rings when the store was heard. */
   readonly #heard = new Bell()
+  readonly #conditions: Conditions
   readonly #errors: InternalErrors
   readonly #tasks: Tasks
   readonly #orders: Orders
@@ -101,25 +106,30 @@ class Agent {
   #refused: Refused | undefined
   #server: AgentServer | undefined
 
-  constructor(config: AgentConfig, deps: AgentDeps, identity: Identity) {
-    const { clock, chance, log, store, engine, network, files } = deps
+  constructor(config: AgentConfig, deps: AgentDeps, state: SavedState, identity: Identity) {
+    const { clock, chance, log, store, engine, network } = deps
     const { hostId: host } = config
     const { signal } = this.#stop
     this.#config = config
     this.#deps = deps
+    this.#state = state
     this.#identity = identity
     this.#info = identity.engine
     this.#incarnation = chance.id()
     this.#errors = new InternalErrors({ log, tell: event => this.#reporter.tell(event) })
     const errors = this.#errors
-    this.#tasks = new Tasks({ clock, errors })
+    const conditions = new Conditions(clock, () => this.#describe())
+    this.#conditions = conditions
+    state.onChange(() => this.#noteState())
+    this.#tasks = new Tasks({ clock, errors, onBreak: () => this.#noteTasks() })
     this.#orders = new Orders(config.cluster)
-    this.#routedPorts = new RoutedPorts(files, log, errors)
+    this.#routedPorts = new RoutedPorts(state, errors)
     this.#registration = new Registration({
       store,
       clock,
       log,
       errors,
+      tell: event => this.#reporter.tell(event),
       host,
       token: identity.token,
       believed: async until => {
@@ -131,19 +141,20 @@ class Agent {
       clock,
       log,
       errors,
-      files,
+      state,
       host,
       events: new EventWriter({ store, clock, chance, writer: `agent/${host}`, signal, log }),
       mayWrite: () => this.#orders.mayReport,
       onFound: report => this.#instances.remember(report),
       onRead: () => this.#instances.report(),
     })
-    this.#templates = new Templates({ store, files, log, errors })
+    this.#templates = new Templates({ store, state, errors })
     this.#containers = new Containers({
       engine,
       clock,
       log,
       errors,
+      conditions,
       onChange: () => {
         this.#lookAtEngine()
         this.#bell.ring()
@@ -166,6 +177,7 @@ class Agent {
       changed: () => this.#bell.ring(),
       orders: this.#orders,
       reporter: this.#reporter,
+      conditions,
     })
   }
 
@@ -182,6 +194,8 @@ class Agent {
           this.#instances.remember(report, strikes),
         )
     }
+    this.#noteState()
+    this.#tellUnread()
     // First of all, since it also keeps out a second agent of this host.
     this.#server = await this.#listen()
     try {
@@ -221,6 +235,7 @@ class Agent {
           bell: this.#bell,
           onTurn: () => {
             if (this.#tasks.areWell) this.#registration.progress()
+            this.#noteTasks()
           },
         },
         until,
@@ -231,6 +246,7 @@ class Agent {
       this.#tasks.keep('following of orders', until => this.#follow(until), signal),
       this.#tasks.keep('watch of containers', until => this.#containers.watch(until), signal),
       this.#tasks.keep('writing of reports', until => this.#reporter.run(until), signal),
+      this.#tasks.keep('saving of state', until => this.#state.keepSaved(until), signal),
       this.#tasks.keep('registration', until => this.#registration.run(until), signal),
       ...(routing === undefined ? [] : [this.#tasks.keep('routing', until => routing.run(until), signal)]),
     ])
@@ -239,20 +255,21 @@ class Agent {
   }
 
   #follow(signal: AbortSignal): Promise<void> {
-    const { store, clock, log, files } = this.#deps
+    const { store, clock, log } = this.#deps
     return follow(
       {
         store,
         clock,
         log,
         errors: this.#errors,
-        files,
+        state: this.#state,
         host: this.#config.hostId,
         orders: this.#orders,
         onStep: step => {
           this.#routedPorts.take(step)
           this.#routing?.take(step)
           if (step.kind === 'snapshot') this.#reporter.reread()
+          this.#noteUnreadableOrders()
           this.#believe()
           this.#heard.ring()
         },
@@ -302,12 +319,11 @@ class Agent {
 
   /** What became of the orders that an earlier run left. */
   async #loadOrders(): Promise<'none' | 'taken-up' | Unusable['is']> {
-    const { files, log } = this.#deps
-    const text = await files.read(ordersFile)
+    const text = await this.#state.read(ordersFile)
     if (text === undefined) return 'none'
     const problem = this.#orders.load(text)
     if (problem === undefined) return 'taken-up'
-    log.warn(problem, `${ordersFile} is of no use; orders come from the store alone`)
+    this.#state.unusable(ordersFile, `${problem.problem}; orders come from the store alone`)
     return problem.is
   }
 
@@ -330,6 +346,7 @@ class Agent {
           'start etcd, or give its addresses with --etcd; boxcar doctor says more',
           { cause: error, silent: 'store' },
         )
+      // Shown: the host is suspect until it reaches the store.
       log.warn({ error: error.message }, 'the store is away; starting from the orders of an earlier run')
       return 'away'
     }
@@ -348,16 +365,16 @@ class Agent {
           'start it, or give its address with --docker; boxcar doctor says more',
           { cause: error, silent: 'engine' },
         )
+      // Shown: the engine in the host's record, once it is down.
       log.warn({ error: error.message }, 'the engine is away; trying again')
     }
   }
 
   async #askEngine(): Promise<void> {
-    const { engine, files, log } = this.#deps
-    const info = await engine.info()
+    const info = await this.#deps.engine.info()
     const before = JSON.stringify(this.#info)
     this.#info = info
-    if (before !== JSON.stringify(info)) await saveEngineInfo(files, this.#identity, info, log)
+    if (before !== JSON.stringify(info)) await saveIdentity(this.#state, { ...this.#identity, engine: info })
   }
 
   /** Tells of an engine that went or came back. */
@@ -376,6 +393,7 @@ class Agent {
       // It may be another one now, or the same with other means.
       void this.#askEngine()
         .then(() => this.#describe())
+        // Not shown: the look at the engine asks the same, and calls it down where it gets no answer.
         .catch(error => this.#deps.log.warn({ error: String(error) }, 'the engine was not asked what it is'))
     }
     this.#describe()
@@ -386,6 +404,7 @@ class Agent {
     const { reason, store } = refused
     if (this.#refused?.store === store) return
     this.#refused = refused
+    // Shown: the condition `orders-refused`; into another cluster's store nothing is written, and there the host is missing.
     this.#deps.log.error({ reason }, 'orders are refused; what runs goes on as it was told before')
     if (store !== 'behind') return
     this.#reporter.tell({
@@ -393,13 +412,36 @@ class Agent {
       level: 'error',
       message: `orders are refused: ${reason}`,
     })
-    this.#describe()
+    this.#conditions.set('orders-refused', reason)
   }
 
   #believe(): void {
     if (this.#refused === undefined) return
     this.#refused = undefined
-    this.#describe()
+    this.#conditions.set('orders-refused', undefined)
+  }
+
+  #tellUnread(): void {
+    for (const one of this.#state.takeUnread())
+      this.#reporter.tell({
+        kind: 'state-unread',
+        level: 'warning',
+        message: `a file of the state folder was of no use when the agent started: ${one}`,
+      })
+  }
+
+  #noteState(): void {
+    this.#conditions.set('state-not-saved', this.#state.unsaved)
+  }
+
+  #noteTasks(): void {
+    this.#conditions.set('task-failing', this.#tasks.failing)
+  }
+
+  #noteUnreadableOrders(): void {
+    const { unreadable } = this.#orders
+    const reason = `this agent (${this.#config.version}) cannot read the placement of ${firstFew([...unreadable].sort())}: what runs there is left as it is`
+    this.#conditions.set('orders-unreadable', unreadable.size === 0 ? undefined : reason)
   }
 
   /** The host's record as it is now; nothing before the engine was ever heard. */
@@ -419,8 +461,8 @@ class Agent {
       engine: { version: engineVersion, ...this.#containers.health },
       proxy: edge === undefined ? { version: '', state: 'off' } : this.#proxyRecord(edge),
       agentVersion: version,
-      // Also where there is none: what was written before goes with it.
-      ordersRefused: this.#refused?.store === 'behind' ? this.#refused.reason : undefined,
+      // Also where there are none: what was written before goes with it.
+      conditions: this.#conditions.list(),
     }
     this.#registration.setRecord(record)
   }

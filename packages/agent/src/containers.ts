@@ -9,6 +9,7 @@ import type { SeenContainer } from '@boxcar/core/instance/converge'
 import type { Clock, Instant } from '@boxcar/core/model/clock'
 import { Bell } from '@boxcar/store/bell'
 import type { Log } from '@boxcar/store/log'
+import type { Conditions } from './conditions.ts'
 import { type Container, type ContainerId, type Engine, EngineUnavailable } from './engine/engine.ts'
 import type { InternalErrors } from './internal-errors.ts'
 import { seenContainer } from './state/labels.ts'
@@ -20,6 +21,7 @@ export interface ContainersOptions {
   readonly clock: Clock
   readonly log: Log
   readonly errors: InternalErrors
+  readonly conditions: Conditions
   /** Something may have changed. */
   readonly onChange: () => void
   /** The engine calls a container's health by another name. */
@@ -43,6 +45,8 @@ export class Containers {
   #failingSince: Instant | undefined
   /** When it last described itself. */
   #describedAt: Instant | undefined
+  /** Since when no stream of events begins; nothing while one goes on. */
+  #deafSince: Instant | undefined
   #failure = ''
   #health: EngineHealth = { state: 'up' }
 
@@ -173,8 +177,10 @@ export class Containers {
       try {
         for await (const event of engine.events(signal)) {
           // What came before the stream is told by nobody: look once it listens.
-          if (event.kind === 'listening') this.lookAgain()
-          else if (event.action.startsWith('health_status'))
+          if (event.kind === 'listening') {
+            this.#listening()
+            this.lookAgain()
+          } else if (event.action.startsWith('health_status'))
             errors.contain({ what: `container ${event.id.slice(0, 12)}` }, 'taking its health', () =>
               this.#options.onHealth(event.id),
             )
@@ -184,11 +190,28 @@ export class Containers {
           }
         }
       } catch (error) {
-        if (!signal.aborted)
-          log.warn({ error: sentence(error) }, 'the engine tells no events; listening again')
+        if (signal.aborted) return
+        // Shown: the condition `engine-events-missing`, once it lasts.
+        log.warn({ error: sentence(error) }, 'the engine tells no events; listening again')
+        this.#deaf(sentence(error))
       }
       await clock.sleep(listenAgainMs, signal)
     }
+  }
+
+  #listening(): void {
+    this.#deafSince = undefined
+    this.#options.conditions.set('engine-events-missing', undefined)
+  }
+
+  /** An engine that is down says so itself. */
+  #deaf(error: string): void {
+    const { clock, conditions } = this.#options
+    const now = clock.now()
+    this.#deafSince ??= now
+    const isCondition = now - this.#deafSince >= downAfterMs && this.#failingSince === undefined
+    const reason = `the engine tells no events (${error}): what happens to containers is seen at the next listing, ${everyMs / 1000} s later at most`
+    conditions.set('engine-events-missing', isCondition ? reason : undefined)
   }
 
   /** Asked by itself, a container says at once that it has ended; listings say so only once all was cleared up. */
@@ -219,11 +242,13 @@ export class Containers {
     this.#failure = sentence(error)
     if (this.#failingSince === undefined) {
       this.#failingSince = now
+      // Shown: the engine in the host's record, once it is down.
       log.warn({ error: this.#failure }, 'the engine does not answer; trying again')
     }
     const isDown = now - this.#failingSince >= downAfterMs
     if (isDown && this.#health.state === 'up') {
       this.#health = { state: 'down', reason: this.#failure }
+      // Shown: the engine in the host's record, and an event `engine-down`.
       log.error({ error: this.#failure }, 'the engine is down')
     }
     this.#changed()

@@ -27,7 +27,7 @@ import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
 import { type Change, type FollowStep, type Store, StoreUnavailable, type Write } from '@boxcar/store/store'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type RunningAgent, runAgent } from './agent.ts'
-import type { Container, Engine } from './engine/engine.ts'
+import { type Container, type Engine, EngineFault, EngineUnavailable } from './engine/engine.ts'
 import { MemoryDocker } from './engine/memory.ts'
 import type { Behaviour } from './engine/memory-image.ts'
 import { MemoryNetwork } from './probe/memory-network.ts'
@@ -208,6 +208,12 @@ class Bench {
   async told(kind: string): Promise<readonly string[]> {
     const { entries } = await this.leader.list(events)
     return entries.filter(({ value }) => value.kind === kind).map(({ value }) => value.message)
+  }
+
+  /** Of the host's record, each as one text. */
+  async conditions(): Promise<readonly string[]> {
+    const record = (await this.leader.get(hosts, host))?.value
+    return (record?.conditions ?? []).map(({ kind, reason }) => `${kind}: ${reason}`)
   }
 
   containerOf(service: ServiceName): Container | undefined {
@@ -733,6 +739,11 @@ describe('whatever one thing makes the agent throw stays with it:', () => {
     await now.place(good)
     await now.untilState(good, 'ready')
     isBroken = true
+    await now.until('the record says which task', async () =>
+      (await now.conditions()).includes(
+        "task-failing: the agent's following of orders breaks: internal error: so ordered",
+      ),
+    )
     await now.until(
       'its presence is gone',
       async () => (await now.leader.get(presences, host)) === undefined,
@@ -747,9 +758,76 @@ describe('whatever one thing makes the agent throw stays with it:', () => {
       async () => (await now.leader.get(presences, host)) !== undefined,
       120_000,
     )
+    await now.until('the record says nothing', async () => (await now.conditions()).length === 0)
     expect(now.listened).toHaveLength(1)
     expect(await now.told('internal-error')).toEqual([
       "the agent's following of orders: running it: internal error: so ordered",
     ])
+  })
+})
+
+describe("a condition in the host's record", () => {
+  let bench: Bench
+  afterEach(() => bench.stop())
+
+  test('an engine that tells no events, once that lasts, until it does', async () => {
+    let isDeaf = false
+    const now = new Bench()
+    bench = now
+    await now.open()
+    const ends = new Set<() => void>()
+    await now.start({
+      engine: base => ({
+        events: async function* (signal) {
+          if (isDeaf) throw new EngineUnavailable('the stream was reset')
+          const end = new AbortController()
+          ends.add(() => end.abort())
+          const until = signal === undefined ? end.signal : AbortSignal.any([signal, end.signal])
+          yield* base.events(until)
+        },
+      }),
+    })
+    await now.clock.advance(2000)
+    isDeaf = true
+    for (const end of ends) end()
+    await now.clock.advance(4000)
+    expect(await now.conditions()).toEqual([])
+    await now.clock.advance(4000)
+    expect(await now.conditions()).toEqual([
+      'engine-events-missing: the engine tells no events (the stream was reset): what happens to containers is seen at the next listing, 5 s later at most',
+    ])
+    isDeaf = false
+    await now.clock.advance(2000)
+    expect(await now.conditions()).toEqual([])
+  })
+
+  test('a container that nobody asked for and that the engine does not remove, until it is gone', async () => {
+    let isStuck = true
+    const now = new Bench()
+    bench = now
+    await now.open()
+    now.docker.import('other:1', { content: 'other', behaves: () => ({}) })
+    const stranger = now.docker.runStranger({
+      name: 'stranger',
+      image: 'other:1',
+      labels: { [labels.cluster]: cluster, [labels.host]: host },
+      env: {},
+      resources: {},
+      ports: [],
+    })
+    await now.start({
+      engine: base => ({
+        remove: (...args) =>
+          isStuck ? Promise.reject(new EngineFault('device or resource busy')) : base.remove(...args),
+      }),
+    })
+    await now.clock.advance(60_000)
+    expect(await now.conditions()).toEqual([
+      `containers-not-removed: the engine does not remove containers that nobody asked for: ${stranger.slice(0, 12)} (device or resource busy)`,
+    ])
+    isStuck = false
+    await now.clock.advance(10_000)
+    expect(now.docker.all()).toEqual([])
+    expect(await now.conditions()).toEqual([])
   })
 })

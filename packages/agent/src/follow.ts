@@ -8,8 +8,8 @@ import { clusters, placements, routes } from '@boxcar/store/keys'
 import type { Log } from '@boxcar/store/log'
 import type { FollowStep, Store } from '@boxcar/store/store'
 import type { InternalErrors } from './internal-errors.ts'
-import type { Files } from './state/files.ts'
 import type { Orders, Refused } from './state/orders.ts'
+import type { SavedState } from './state/saved-state.ts'
 
 export interface FollowerOptions {
   readonly store: Store
@@ -17,7 +17,7 @@ export interface FollowerOptions {
   readonly log: Log
   readonly errors: InternalErrors
   readonly host: HostId
-  readonly files: Files
+  readonly state: SavedState
   readonly orders: Orders
   /** A step that is believed, after its orders were saved. */
   readonly onStep: (step: FollowStep) => void
@@ -51,14 +51,17 @@ async function followOnce(options: FollowerOptions, signal: AbortSignal): Promis
   const stream = store.follow(scopes, {
     signal: AbortSignal.any([signal, once.signal]),
     onTrouble: reason => {
+      // Shown: the host is suspect once its presence is not renewed.
       if (orders.lost(reason) === 'news') log.warn({ reason }, 'the store is not heard; going on without it')
     },
   })
   try {
     for await (const step of stream) {
-      if (step.kind !== 'quiet' && step.kind !== 'compacted')
-        for (const one of step.unreadable)
-          log.error(one, 'a stored value cannot be read; what it said before holds')
+      const unreadable = step.kind === 'quiet' || step.kind === 'compacted' ? [] : step.unreadable
+      for (const one of unreadable) {
+        // Shown: the condition `orders-unreadable`, or an event `route-unreadable`.
+        log.error(one, 'a stored value cannot be read; what it said before holds')
+      }
       const taken = orders.take(step, clock.now())
       if (taken.kind === 'refused') return taken
       for (const { instance, error } of taken.failures ?? [])
@@ -76,18 +79,10 @@ async function followOnce(options: FollowerOptions, signal: AbortSignal): Promis
   }
 }
 
-async function save({ files, orders, log }: FollowerOptions): Promise<void> {
+/** A full disk is no reason to stop obeying. */
+async function save({ state, orders }: FollowerOptions): Promise<void> {
   const text = orders.saved()
-  if (text === undefined) return
-  try {
-    await files.write(ordersFile, text)
-  } catch (error) {
-    // A full disk is no reason to stop obeying.
-    log.error(
-      { error: String(error) },
-      'orders were not saved; a restart without the store would not know them',
-    )
-  }
+  if (text !== undefined) await state.save(ordersFile, text)
 }
 
 const againMs = 2000

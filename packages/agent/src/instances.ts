@@ -9,10 +9,11 @@ import {
   type Memory,
   type SeenContainer,
 } from '@boxcar/core/instance/converge'
-import { attempt } from '@boxcar/core/model/attempt'
+import { attempt, errorText } from '@boxcar/core/model/attempt'
 import { after, type Instant } from '@boxcar/core/model/clock'
 import type { InstanceId } from '@boxcar/core/model/ids'
 import type { Report } from '@boxcar/core/model/report'
+import { type Conditions, firstFew } from './conditions.ts'
 import { type ContainerId, EngineFault, EngineUnavailable, isContainerId } from './engine/engine.ts'
 import { Instance, type Strikes } from './instance.ts'
 import type { Reporter } from './reporter.ts'
@@ -23,6 +24,7 @@ import * as work from './work.ts'
 export interface InstancesOptions extends work.WorkContext {
   readonly orders: Orders
   readonly reporter: Reporter
+  readonly conditions: Conditions
 }
 
 export class Instances {
@@ -36,6 +38,8 @@ export class Instances {
   readonly #discardTold = new Set<string>()
   /** Ends what waits in the operation queue for containers of no instance. */
   readonly #leaving = new AbortController()
+  /** Containers of no instance that were not removed, with how often and why. */
+  readonly #undiscarded = new Map<string, { readonly times: number; readonly why: string }>()
   #unaskedSince: ReadonlyMap<string, Instant> = new Map()
 
   constructor(options: InstancesOptions) {
@@ -100,6 +104,7 @@ export class Instances {
       ordersAre: orders.areFresh(now) ? ('fresh' as const) : ('saved' as const),
     }
     this.#unaskedSince = countUnasked(this.#unaskedSince, seen, now)
+    this.#noteUndiscarded()
     return { ...seen, memories, held: this.#held, unaskedSince: this.#unaskedSince }
   }
 
@@ -253,6 +258,7 @@ export class Instances {
         const reason = isExpected(error)
           ? error.message
           : errors.note({ instance: instance.id }, action.kind, error)
+        // Shown: the report of the instance.
         log.warn({ instance: instance.id, action: action.kind, reason }, 'an action failed')
         instance.hindered(action.kind, reason, clock.now())
       }
@@ -269,10 +275,14 @@ export class Instances {
       try {
         await work.discard(this.#options, idOf(container), this.#leaving.signal)
         this.#discardTold.delete(container)
+        this.#undiscarded.delete(container)
       } catch (error) {
         if (this.#leaving.signal.aborted) return
+        const times = (this.#undiscarded.get(container)?.times ?? 0) + 1
+        this.#undiscarded.set(container, { times, why: errorText(error) })
         if (!isExpected(error))
           errors.note({ what: `container ${container.slice(0, 12)} of no instance` }, 'discard', error)
+        // Shown: the condition `containers-not-removed`, once it lasts.
         log.warn({ container, error: String(error) }, 'a container was not discarded; trying again')
         await clock.sleep(discardAgainMs)
         containers.lookAgain()
@@ -283,12 +293,25 @@ export class Instances {
     void discard()
   }
 
+  /** One that failed once or twice is only late; one that is gone is of no interest. */
+  #noteUndiscarded(): void {
+    const { containers, conditions } = this.#options
+    if (containers.all() === undefined) return
+    for (const id of this.#undiscarded.keys())
+      if (containers.get(id) === undefined) this.#undiscarded.delete(id)
+    const lasting = [...this.#undiscarded].filter(([, { times }]) => times >= lastingTimes)
+    const list = lasting.map(([id, { why }]) => `${id.slice(0, 12)} (${why})`)
+    const reason = `the engine does not remove containers that nobody asked for: ${firstFew(list)}`
+    conditions.set('containers-not-removed', list.length === 0 ? undefined : reason)
+  }
+
   /** Once for each container, however often it is tried. */
   #tellDiscard(action: Extract<Action, { kind: 'discard' }>): void {
     const { tell, log } = this.#options
     if (this.#discardTold.has(action.container)) return
     this.#discardTold.add(action.container)
     const what = action.instance ?? `the container ${action.container.slice(0, 12)}`
+    // Shown: the event below.
     log.warn(
       { container: action.container, instance: action.instance, because: action.because },
       'discarding',
@@ -357,6 +380,7 @@ interface Failing {
 const firstPauseMs = 1000
 const longestPauseMs = 15_000
 const discardAgainMs = 1000
+const lastingTimes = 3
 
 /** What an action may meet without a bug of ours: the engine or the store does not do as it is asked. */
 const isExpected = (error: unknown): error is EngineUnavailable | EngineFault | TemplateMissing =>

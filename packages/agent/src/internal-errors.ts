@@ -56,6 +56,7 @@ export class InternalErrors {
     if (this.#told.has(message)) return reason
     if (this.#told.size >= mostTold) this.#told.clear()
     this.#told.add(message)
+    // Shown: an event `internal-error`; whoever asks puts the reason into a report or an acknowledgement.
     this.#log.error({ ...about, doing, error: stackOf(error) }, 'an internal error, which is a bug; going on')
     this.#tell({ ...partsOf(about), kind: 'internal-error', level: 'error', message })
     return reason

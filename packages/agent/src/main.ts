@@ -52,9 +52,7 @@ export interface AgentSettings {
 export async function startAgent(settings: AgentSettings): Promise<RunningAgent> {
   const { store, cluster, hostId, advertise, log, edge, stateDir } = settings
   const clock = systemClock
-  const files = await openFolder(stateDir, name =>
-    log.error({ file: join(stateDir, name) }, 'a file of the state folder is broken and was put aside'),
-  ).catch(error => {
+  const files = await openFolder(stateDir).catch(error => {
     throw new StartError(
       `the state folder ${stateDir} cannot be used: ${sentence(error)}`,
       'give a folder that this user may write to with --state-dir',

@@ -36,11 +36,13 @@ describe('a registration', () => {
 
   async function begin({ clock, etcd } = memory()) {
     const store = etcd.connect({ cluster: 'test' as ClusterName })
+    const told: string[] = []
     const registration = new Registration({
       store,
       clock,
       log: silent,
       errors: new InternalErrors({ log: silent, tell: () => {} }),
+      tell: ({ kind }) => told.push(kind),
       host,
       token: 'token',
       believed: () => Promise.resolve(),
@@ -63,7 +65,7 @@ describe('a registration', () => {
     const acked = async () => (await store.get(routeAcks, host))?.value.revision
     const version = async () => (await store.get(hosts, host))?.value.agentVersion
     const isThere = async () => (await store.get(presences, host)) !== undefined
-    return { clock, etcd, store, registration, loop, acked, version, isThere }
+    return { clock, etcd, store, registration, loop, told, acked, version, isThere }
   }
 
   test.each(['done', 'landing later'] as const)(
@@ -148,6 +150,23 @@ describe('a registration', () => {
     await store.commit({ guards: [], writes: [done] })
     await clock.advance(61_000)
     expect((await store.get(presences, host))?.lease).toBeDefined()
+  })
+
+  test('another machine that took the host id meanwhile is told once, and its record is left alone', async () => {
+    const { clock, etcd, store, registration, told, version } = await begin()
+    etcd.revokeAll()
+    const { id } = await store.grant(60_000)
+    await store.commit({
+      guards: [],
+      writes: [put(presences, host, { since: 1, token: 'other' }, id), put(hosts, host, record('other'))],
+    })
+    await clock.advance(2000)
+    registration.setRecord(record('2'))
+    await clock.advance(28_000)
+    expect(told).toEqual(['host-id-taken'])
+    expect([registration.isPresent, await version()]).toEqual([false, 'other'])
+    await clock.advance(60_000)
+    expect([registration.isPresent, await version()]).toEqual([true, '2'])
   })
 
   test('an acknowledgement comes back with the lease', async () => {

@@ -10,7 +10,7 @@
  * read and written once more, whatever it says.
  */
 import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
-import type { HostRecord } from '@boxcar/core/model/host'
+import { type HostRecord, whyOrdersRefused } from '@boxcar/core/model/host'
 import type { HostId } from '@boxcar/core/model/ids'
 import type { RouteAck } from '@boxcar/core/model/route'
 import { Bell } from '@boxcar/store/bell'
@@ -30,12 +30,14 @@ import {
 import { presenceTtlMs, StartError } from './config.ts'
 import type { InternalErrors } from './internal-errors.ts'
 import { idleMs as loopIdleMs } from './loop.ts'
+import type { Tell } from './tell.ts'
 
 export interface RegistrationOptions {
   readonly store: Store
   readonly clock: Clock
   readonly log: Log
   readonly errors: InternalErrors
+  readonly tell: Tell
   readonly host: HostId
   /** Tells this host's agents from one on another machine that was given the same id. Kept over restarts. */
   readonly token: string
@@ -53,6 +55,7 @@ export class Registration {
   #writtenRecord: string | undefined
   /** The record that the store refused last, how often, and until when it is not tried again. */
   #refused: { readonly record: HostRecord; readonly times: number; readonly until: Instant } | undefined
+  #takenTold = false
   #ack: RouteAck | 'none yet' | 'withdrawn' = 'none yet'
   /** The acknowledgement as it stands in the store; nothing where that is to be read. */
   #standing: StandingAck | undefined
@@ -136,10 +139,13 @@ export class Registration {
     if (signal.aborted) return
     const seen = living(await store.get(presences, host))
     if (seen !== undefined && seen.value.token !== token) {
+      // Shown: an event `host-id-taken`; the record is the other machine's.
       log.error({ host }, 'another machine is registered under this host id; trying again')
+      this.#tellTaken()
       await clock.sleep(2000, signal)
       throw new Error('another machine is registered under this host id')
     }
+    this.#takenTold = false
     // It may have been removed while this host was away: it is looked at afresh.
     this.#writtenRecord = undefined
     const record = (await this.#recordWrite()) ?? nothing
@@ -159,6 +165,20 @@ export class Registration {
     this.#doubtful.ack = false
     this.#presentBy = lease
     this.#bell.ring()
+  }
+
+  /** Once for each time that it begins. */
+  #tellTaken(): void {
+    const { host, tell } = this.#options
+    if (this.#takenTold) return
+    this.#takenTold = true
+    const where =
+      this.#record === undefined ? 'a second agent' : `a second agent, at ${this.#record.address},`
+    tell({
+      kind: 'host-id-taken',
+      level: 'error',
+      message: `${where} has the host id ${host}, under which another machine is registered: it is not registered; next: give it another id with --host-id, or stop it`,
+    })
   }
 
   async #keepWritten(signal: AbortSignal): Promise<void> {
@@ -188,7 +208,7 @@ export class Registration {
   async #write(): Promise<'done' | 'in-doubt' | 'waits'> {
     const lease = this.#presentBy
     // Without presence only why there is none is told: orders are refused.
-    if (lease === undefined && this.#record?.ordersRefused === undefined) return 'done'
+    if (lease === undefined && whyOrdersRefused(this.#record) === undefined) return 'done'
     try {
       // Apart, so that neither waits for the other.
       const outcomes = [
@@ -213,6 +233,7 @@ export class Registration {
       this.#doubtful[what] ||= pending.writes.some(write => write.kind === 'put')
     if (what === 'ack') this.#standing = undefined
     if (outcome.kind === 'refused') return 'later'
+    // Not shown: the next try writes it; where the store is full, status and doctor say so.
     this.#options.log.warn(
       { host: this.#options.host, what, outcome: outcome.kind },
       'what the host says of itself was not written; trying again',

@@ -12,6 +12,7 @@ import type { Strikes } from './instance.ts'
 import { InternalErrors } from './internal-errors.ts'
 import { Reporter } from './reporter.ts'
 import { memoryFolder } from './state/files.ts'
+import { SavedState } from './state/saved-state.ts'
 
 const host = 'h1' as HostId
 const megabyte = 1024 * 1024
@@ -45,7 +46,7 @@ describe('a reporter', () => {
       log: silent,
       errors: new InternalErrors({ log: silent, tell: event => reporter.tell(event) }),
       host,
-      files,
+      state: new SavedState({ files, clock, log: silent }),
       events: new EventWriter({ store, clock, chance: seededChance(1), writer: 'agent/h1', signal }),
       mayWrite: () => true,
       onFound: () => {},

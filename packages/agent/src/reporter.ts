@@ -29,7 +29,7 @@ import {
 import { z } from 'zod'
 import type { Strikes } from './instance.ts'
 import type { InternalErrors } from './internal-errors.ts'
-import { type Files, readKept } from './state/files.ts'
+import type { SavedState } from './state/saved-state.ts'
 
 export interface ReporterOptions {
   readonly store: Store
@@ -37,7 +37,7 @@ export interface ReporterOptions {
   readonly log: Log
   readonly errors: InternalErrors
   readonly host: HostId
-  readonly files: Files
+  readonly state: SavedState
   readonly events: EventWriter
   /** Whether the store is the right one; nothing is written into another. */
   readonly mayWrite: () => boolean
@@ -97,17 +97,14 @@ export class Reporter {
 
   /** What an earlier run saved. */
   async load(): Promise<readonly Saved[]> {
-    const { files, log } = this.#options
-    const text = await readKept(files, fileName, log)
+    const { state } = this.#options
+    const text = await state.read(fileName)
     if (text === undefined) return []
     const read = attempt(() => z.array(z.unknown()).parse(JSON.parse(text)))
     const found = 'value' in read ? read.value.map(one => attempt(() => saved.parse(one))) : [read]
     const odd = found.filter(one => 'error' in one)
     if (odd.length > 0)
-      log.warn(
-        { entries: odd.length },
-        `${fileName} cannot be read in whole; counters of restarts begin anew`,
-      )
+      state.unusable(fileName, `${odd.length} of it cannot be understood; counters of restarts begin anew`)
     return found.flatMap(one => ('value' in one ? [one.value] : []))
   }
 
@@ -269,6 +266,7 @@ export class Reporter {
     outcome: Refusal,
   ): void {
     const { log, host } = this.#options
+    // Not shown: each of its parts is tried by itself, and what is refused then is told.
     log.warn({ writes, host, outcome }, 'the store does not take a batch of reports; less at once')
     this.#most = Math.max(1, Math.floor(writes / 2))
     if (writes === 1) this.#giveWay(change, told, outcome)
@@ -369,6 +367,7 @@ export class Reporter {
   /** Of what it was about, as much as surely can be written. */
   #tellLeftOut({ kind, instance, service, project }: ToldEvent['value'], outcome: Refusal): void {
     const what = `an event of the kind ${kind.slice(0, 64)}`
+    // Shown: an event `internal-error` in its place.
     this.#options.log.error({ kind, instance, outcome }, 'an event was not written and is left out')
     if (kind === 'internal-error') return
     const place = instance === undefined ? undefined : parseInstanceId(instance)
@@ -395,14 +394,9 @@ export class Reporter {
   }
 
   async #save(): Promise<void> {
-    const { files, log } = this.#options
     if (!this.#unsaved) return
     this.#unsaved = false
-    try {
-      await files.write(fileName, JSON.stringify([...this.#wanted.values()]))
-    } catch (error) {
-      log.warn({ error: String(error) }, 'reports were not saved')
-    }
+    await this.#options.state.save(fileName, JSON.stringify([...this.#wanted.values()]))
   }
 }
 

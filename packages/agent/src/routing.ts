@@ -149,7 +149,7 @@ export class Routing {
       }
       return outcome.inMs
     }
-    // The reason is in the host's record: the proxy is failing then, or refusing.
+    // Shown: the proxy in the host's record, which is failing then, or refusing.
     log.error({ revision, outcome: outcome.kind, why: outcome.why }, 'the proxy did not take the routes')
     if (outcome.kind === 'down') return againMs
     const times = (before?.times ?? 0) + 1
@@ -236,7 +236,7 @@ export class Routing {
     const now = new Set(faults.map(faultWords))
     for (const fault of now) {
       if (this.#faultsTold.has(fault)) continue
-      // The reason is in the acknowledgement, or in the host's record where all is served.
+      // Shown: the acknowledgement, or the proxy in the host's record where all is served.
       this.#options.log.warn({ fault }, 'the proxy cannot serve a part of the routes')
       this.#options.tell({ kind: 'route-fault', level: 'warning', message: `the proxy: ${fault}` })
     }

@@ -38,6 +38,7 @@ export async function listen(options: ServerOptions): Promise<AgentServer> {
   const limits = { requestTimeout: 10_000, headersTimeout: 5000 }
   const server = createServer({ ...limits, ...connection }, (request, response) => {
     answer(options, request, response).catch(error => {
+      // Not shown: the answer tells whoever asked.
       options.log.error({ error: String(error), url: request.url }, 'a request failed')
       if (!response.headersSent) problem(response, 500, 'internal', 'the agent could not answer')
       else response.destroy()
@@ -45,6 +46,7 @@ export async function listen(options: ServerOptions): Promise<AgentServer> {
   })
   await bind(server, options)
   // A connection that could not be accepted is no reason to end.
+  // Not shown: whoever asked gets no answer, and says so.
   server.on('error', error => options.log.error({ error: String(error) }, 'the port of the agent failed'))
   const address = server.address()
   return {

@@ -14,7 +14,7 @@ function keep(isBroken: () => boolean) {
   const clock = new VirtualClock()
   const told: string[] = []
   const errors = new InternalErrors({ log: silent, tell: ({ message }) => told.push(message) })
-  const tasks = new Tasks({ clock, errors })
+  const tasks = new Tasks({ clock, errors, onBreak: () => {} })
   const stop = new AbortController()
   const starts: number[] = []
   const aborted: boolean[] = []

@@ -8,6 +8,8 @@ import type { InternalErrors } from './internal-errors.ts'
 export interface TasksOptions {
   readonly clock: Clock
   readonly errors: InternalErrors
+  /** `failing` says something else now. */
+  readonly onBreak: () => void
 }
 
 interface Task {
@@ -17,6 +19,8 @@ interface Task {
   /** When the first of its failures was, until it ran well again. */
   failingSince: Instant | undefined
   failures: number
+  /** How it broke last. */
+  reason: string
 }
 
 export class Tasks {
@@ -29,8 +33,14 @@ export class Tasks {
 
   /** Runs a task, and again each time that it breaks, until the signal is aborted. Never rejects. */
   async keep(name: string, run: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
-    const { clock, errors } = this.#options
-    const task: Task = { since: clock.now(), state: 'running', failingSince: undefined, failures: 0 }
+    const { clock, errors, onBreak } = this.#options
+    const task: Task = {
+      since: clock.now(),
+      state: 'running',
+      failingSince: undefined,
+      failures: 0,
+      reason: '',
+    }
     this.#tasks.set(name, task)
     while (!signal.aborted) {
       task.since = clock.now()
@@ -41,7 +51,7 @@ export class Tasks {
         await run(AbortSignal.any([signal, end.signal]))
         if (!signal.aborted) throw new Error('it ended by itself')
       } catch (error) {
-        if (!signal.aborted) errors.note({ what: `the agent's ${name}` }, 'running it', error)
+        if (!signal.aborted) task.reason = errors.note({ what: `the agent's ${name}` }, 'running it', error)
       } finally {
         end.abort()
       }
@@ -53,6 +63,7 @@ export class Tasks {
       task.state = 'broken'
       const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** task.failures)
       task.failures += 1
+      onBreak()
       await clock.sleep(pauseMs, signal)
     }
   }
@@ -67,6 +78,15 @@ export class Tasks {
       task =>
         task.failingSince === undefined || this.#ranWell(task) || now - task.failingSince <= toleratedMs,
     )
+  }
+
+  /** Which tasks broke and have not run well since, and how, in one sentence. */
+  get failing(): string | undefined {
+    const failing = [...this.#tasks].filter(
+      ([, task]) => task.failingSince !== undefined && !this.#ranWell(task),
+    )
+    if (failing.length === 0) return undefined
+    return failing.map(([name, { reason }]) => `the agent's ${name} breaks: ${reason}`).join('; ')
   }
 
   #ranWell({ state, since }: Task): boolean {

@@ -343,6 +343,7 @@ function giveUp(context: WorkContext, instance: Instance, order: PlacedOrder, re
   // The spec may have changed: what it says of back-off matters the next time.
   void context.templates.refreshBackoff(order)
   instance.failed(reason, 0, context.templates.backoffOf(order), context.clock.now())
+  // Shown: the report of the instance.
   context.log.warn({ instance: order.instance, reason }, 'an instance was not started')
 }
 

@@ -36,6 +36,19 @@ test('cordon, drain, and back', async () => {
   expect(server.etcd.revision, 'said twice, written once').toBe(revision)
 })
 
+test('conditions of a host are shown, also those of a kind that is not known here', async () => {
+  const conditions = [
+    { kind: 'of-a-newer-agent', reason: 'something new' },
+    { kind: 'state-not-saved', reason: 'the disk is full', since: 7 },
+  ]
+  await server.addHost('h2', { conditions })
+  const [old, odd] = z.array(hostView).parse((await server.app.inject({ url: '/v1/hosts' })).json())
+  expect(old, 'the record of an agent that knows of none').toMatchObject({ state: 'ready', conditions: [] })
+  expect(odd).toMatchObject({ state: 'ready', conditions })
+  const figures = (await server.app.inject({ url: '/metrics' })).body
+  expect(figures).toMatch(/^boxcar_hosts_with_conditions 1$/m)
+})
+
 test('labels of operators win, and null takes one away', async () => {
   const labelled = await call('PATCH', 'h1', { labels: { zone: 'b', disk: 'ssd' } })
   expect(hostView.parse(labelled.json()).labels).toEqual({ zone: 'b', disk: 'ssd' })

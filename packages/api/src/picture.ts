@@ -3,6 +3,7 @@
  * server answers any read, also while the store is away.
  */
 import { attempt } from '@boxcar/core/model/attempt'
+import { whyOrdersRefused } from '@boxcar/core/model/host'
 import {
   byId,
   type HostId,
@@ -155,6 +156,7 @@ export class Picture {
     const view = attempt(show)
     if (!('error' in view)) return view.value
     const { error } = view
+    // Shown: the `problem` of the entry.
     this.#log.error(
       { what, error: error instanceof Error ? error.stack : String(error) },
       'it cannot be shown: this is a bug',
@@ -516,7 +518,7 @@ export class Picture {
       { cpuMilli: 0, memoryMiB: 0 },
     )
     const state = this.#hostState(id)
-    const refusal = record.ordersRefused ?? this.#whyNoOrders()
+    const refusal = whyOrdersRefused(record) ?? this.#whyNoOrders()
     const reason = hostReason(state, { engine: record.engine.reason, refusal, settings })
     const ack = living(this.#mirror.get(routeAcks, id))?.value
     return {
@@ -542,6 +544,7 @@ export class Picture {
       proxy: record.proxy,
       ...(ack === undefined ? {} : { routesApplied: ack.revision }),
       unserved: [...this.#serving.onHost(id)],
+      conditions: [...(record.conditions ?? [])],
       agentVersion: record.agentVersion,
       ports: record.ports,
     }
@@ -553,6 +556,11 @@ export class Picture {
       .map(({ value }) => value)
       .filter(it => this.#misplacementOf(it.service)?.at.has(`${id} ${it.instance}`))
       .map(({ instance }) => instance)
+  }
+
+  hostsWithConditions(): number {
+    const all = [...this.#mirror.of(hosts).values()]
+    return all.filter(({ value }) => (value.conditions ?? []).length > 0).length
   }
 
   /** The ids of instances that run on a host. */
@@ -572,7 +580,7 @@ export class Picture {
     const settings = this.#mirror.of(hostSettingsOf).get(id)?.value
     const record = this.#mirror.of(hosts).get(id)?.value
     if (record?.engine.state === 'down') return 'engine-down'
-    if ((record?.ordersRefused ?? this.#whyNoOrders()) !== undefined) return 'orders-refused'
+    if ((whyOrdersRefused(record) ?? this.#whyNoOrders()) !== undefined) return 'orders-refused'
     if (settings?.drain !== undefined) return 'draining'
     return settings?.cordon === undefined ? 'ready' : 'cordoned'
   }

@@ -188,7 +188,9 @@ describe('the record of the cluster', () => {
     const entry = await server.store.get(hosts, h1)
     if (entry === undefined) throw new Error('the host is there')
     const ordersRefused = 'the store is behind what was seen of it'
-    await server.write(put(hosts, h1, { ...entry.value, ordersRefused }))
+    await server.write(
+      put(hosts, h1, { ...entry.value, conditions: [{ kind: 'orders-refused', reason: ordersRefused }] }),
+    )
     expect(await host()).toMatchObject({ state: 'orders-refused', reason: ordersRefused })
     await server.write(remove(presences, h1))
     expect(await host()).toMatchObject({ state: 'suspect', reason: expect.stringContaining(ordersRefused) })

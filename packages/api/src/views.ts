@@ -2,6 +2,7 @@
  * The objects that the API answers with. The schemas are the truth: OpenAPI is generated from them, and the client checks
  * answers against them. Ids are plain text here, since they leave the process; times are milliseconds since 1970.
  */
+import { hostCondition } from '@boxcar/core/model/host'
 import { instanceState } from '@boxcar/core/model/report'
 import { evidence } from '@boxcar/core/model/rollout'
 import { listener } from '@boxcar/core/model/route'
@@ -341,6 +342,8 @@ export const hostView = z
     routesApplied: z.string().optional(),
     /** What its proxy cannot serve of them, 16 at most. */
     unserved: z.array(unservedView).optional(),
+    /** What else is not as it should be there at present: `state-not-saved`, `engine-events-missing`, …; one of each kind. */
+    conditions: z.array(hostCondition).optional(),
     agentVersion: z.string(),
     /** Host ports that may be handed out, both ends included. */
     ports: z.object({ from: z.int(), to: z.int() }),

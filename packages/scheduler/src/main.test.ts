@@ -80,7 +80,10 @@ test('a host that refuses the orders of the store gets no new work, and why is t
   candidate(1)
   const [record, presence] = host('h1')
   if (record?.kind !== 'put' || presence === undefined) throw new Error('a host is a record and a presence')
-  const refusing = { ...JSON.parse(record.json), ordersRefused: 'the store is behind' }
+  const refusing = {
+    ...JSON.parse(record.json),
+    conditions: [{ kind: 'orders-refused', reason: 'the store is behind' }],
+  }
   await write({ ...record, json: JSON.stringify(refusing) }, presence, ...service(web, 1))
   await until(async () => (await people.list(keys.pendings)).entries.length === 1, 10_000)
   expect((await people.list(keys.pendings)).entries[0]?.value.waiting[0]?.hosts).toEqual([

@@ -2,33 +2,16 @@
 import { createHash } from 'node:crypto'
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Log } from '@boxcar/store/log'
 
 export interface Files {
-  /** Nothing where there is no such file. */
+  /** Nothing where there is no such file; throws where it is broken, and it is put aside then. */
   read(name: string): Promise<string | undefined>
   /** Only its owner may read it. */
   write(name: string, text: string): Promise<void>
 }
 
-/** What a file of the folder says; one that the disk does not give is as good as none. */
-export async function readKept(files: Files, name: string, log: Log): Promise<string | undefined> {
-  try {
-    return await files.read(name)
-  } catch (error) {
-    log.error(
-      { file: name, error: String(error) },
-      'a file of the state folder cannot be read; going on without it',
-    )
-    return undefined
-  }
-}
-
-/**
- * The folder is made where it is missing. A file that is not as it was written is as good as none: `onBroken` hears of it, and it
- * is kept beside as `<name>.broken`.
- */
-export async function openFolder(path: string, onBroken: (name: string) => void): Promise<Files> {
+/** Makes the folder where it is missing. A file that is not as it was written is kept beside as `<name>.broken`. */
+export async function openFolder(path: string): Promise<Files> {
   await mkdir(path, { recursive: true, mode: 0o700 })
   // Writes of one file follow one another.
   const writing = new Map<string, Promise<void>>()
@@ -63,8 +46,7 @@ export async function openFolder(path: string, onBroken: (name: string) => void)
       const text = content.slice(0, Math.max(cut, 0))
       if (content.slice(cut + 1) === `${sumOf(text)}\n`) return text
       await rename(file, `${file}.broken`)
-      onBroken(name)
-      return undefined
+      throw new Error(`it was not as it was written, and is kept as ${name}.broken`)
     },
     write: (name, text) => {
       const before = writing.get(name) ?? Promise.resolve()

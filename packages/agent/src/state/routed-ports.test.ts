@@ -1,11 +1,13 @@
 import type { ServiceName } from '@boxcar/core/model/ids'
 import { routes } from '@boxcar/store/keys'
 import { silent } from '@boxcar/store/log'
+import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
 import type { Change, Revision } from '@boxcar/store/store'
 import { expect, test } from 'vitest'
 import { InternalErrors } from '../internal-errors.ts'
-import { memoryFolder } from './files.ts'
+import { type Files, memoryFolder } from './files.ts'
 import { RoutedPorts } from './routed-ports.ts'
+import { SavedState } from './saved-state.ts'
 
 const revision = '9' as Revision
 const [web, api] = ['shop/web' as ServiceName, 'shop/api' as ServiceName]
@@ -29,11 +31,12 @@ const routed = (service: ServiceName, port: string): Change => ({
 })
 const gone = (id: ServiceName): Change => ({ kind: 'removed', collection: routes, id, revision })
 
+const stateIn = (files: Files) => new SavedState({ files, clock: new VirtualClock(), log: silent })
 const errors = new InternalErrors({ log: silent, tell: () => {} })
 
 test('routed ports are known as they were heard, also after a restart', async () => {
   const files = memoryFolder()
-  const ports = new RoutedPorts(files, silent, errors)
+  const ports = new RoutedPorts(stateIn(files), errors)
   await ports.load()
   expect(ports.isKnown).toBe(false)
   ports.take({
@@ -43,14 +46,14 @@ test('routed ports are known as they were heard, also after a restart', async ()
     unreadable: [],
   })
   ports.take({ kind: 'changes', revision, changes: [routed(web, 'admin'), gone(api)], unreadable: [] })
-  const next = new RoutedPorts(files, silent, errors)
+  const next = new RoutedPorts(stateIn(files), errors)
   await next.load()
   expect(next.isKnown).toBe(true)
   expect([next.of(web), next.of(api)]).toEqual(['admin', undefined])
 })
 
 test('a route that cannot be read leads where it led before', () => {
-  const ports = new RoutedPorts(memoryFolder(), silent, errors)
+  const ports = new RoutedPorts(stateIn(memoryFolder()), errors)
   const unreadable = [{ collection: 'routes', key: `routes/${web}`, reason: 'of a newer version' }]
   ports.take({ kind: 'snapshot', revision, entries: [routed(web, 'http')], unreadable: [] })
   ports.take({ kind: 'changes', revision, changes: [gone(web)], unreadable })

@@ -5,27 +5,24 @@
 import type { ServiceName } from '@boxcar/core/model/ids'
 import { type Route, routeOf } from '@boxcar/core/model/route'
 import { routes } from '@boxcar/store/keys'
-import type { Log } from '@boxcar/store/log'
 import type { FollowStep } from '@boxcar/store/store'
 import { z } from 'zod'
 import type { InternalErrors } from '../internal-errors.ts'
-import { type Files, readKept } from './files.ts'
+import type { SavedState } from './saved-state.ts'
 
 const saved = z.object({ format: z.literal(1), ports: z.record(z.string(), z.string()) })
 
 const fileName = 'routed-ports.json'
 
 export class RoutedPorts {
-  readonly #files: Files
-  readonly #log: Log
+  readonly #state: SavedState
   readonly #errors: InternalErrors
   #ports = new Map<string, string>()
   #isKnown = false
   #written = ''
 
-  constructor(files: Files, log: Log, errors: InternalErrors) {
-    this.#files = files
-    this.#log = log
+  constructor(state: SavedState, errors: InternalErrors) {
+    this.#state = state
     this.#errors = errors
   }
 
@@ -41,13 +38,13 @@ export class RoutedPorts {
 
   /** What an earlier run saved. */
   async load(): Promise<void> {
-    const text = await readKept(this.#files, fileName, this.#log)
+    const text = await this.#state.read(fileName)
     if (text === undefined) return
     try {
       this.#ports = new Map(Object.entries(saved.parse(JSON.parse(text)).ports))
       this.#isKnown = true
     } catch {
-      this.#log.warn({}, `${fileName} cannot be read; the ports come from the store again`)
+      this.#state.unusable(fileName, 'it cannot be understood; the ports come from the store again')
     }
   }
 
@@ -83,16 +80,11 @@ export class RoutedPorts {
     else this.#ports.set(service, port)
   }
 
-  /** Best effort: an agent that restarts without it hears the routes from the store. */
+  /** An agent that restarts without it hears the routes from the store. */
   async #save(): Promise<void> {
     const text = JSON.stringify({ format: 1, ports: Object.fromEntries([...this.#ports].sort()) })
     if (text === this.#written) return
     this.#written = text
-    try {
-      await this.#files.write(fileName, text)
-    } catch (error) {
-      this.#written = ''
-      this.#log.warn({ error: String(error) }, `${fileName} was not saved`)
-    }
+    await this.#state.save(fileName, text)
   }
 }

@@ -7,12 +7,11 @@ import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import { type GenerationRecord, generationRecord } from '@boxcar/core/model/service'
 import type { Template } from '@boxcar/core/model/spec'
 import { generations, specs } from '@boxcar/store/keys'
-import type { Log } from '@boxcar/store/log'
 import { type Store, StoreUnavailable } from '@boxcar/store/store'
 import { z } from 'zod'
 import type { InternalErrors } from '../internal-errors.ts'
-import { type Files, readKept } from './files.ts'
 import type { PlacedOrder } from './orders.ts'
+import type { SavedState } from './saved-state.ts'
 
 const backoff = z.object({
   first: z.number(),
@@ -36,34 +35,31 @@ export class TemplateMissing extends Error {
 
 export interface TemplatesOptions {
   readonly store: Store
-  readonly files: Files
-  readonly log: Log
+  readonly state: SavedState
   readonly errors: InternalErrors
 }
 
 export class Templates {
   readonly #store: Store
-  readonly #files: Files
-  readonly #log: Log
+  readonly #state: SavedState
   readonly #errors: InternalErrors
   readonly #records = new Map<string, GenerationRecord>()
   readonly #backoffs = new Map<string, Backoff>()
   readonly #reading = new Map<string, Promise<Template>>()
 
-  constructor({ store, files, log, errors }: TemplatesOptions) {
+  constructor({ store, state, errors }: TemplatesOptions) {
     this.#store = store
-    this.#files = files
-    this.#log = log
+    this.#state = state
     this.#errors = errors
   }
 
   /** What an earlier run kept; what cannot be read is read from the store again. */
   async load(): Promise<void> {
-    const text = await readKept(this.#files, fileName, this.#log)
+    const text = await this.#state.read(fileName)
     if (text === undefined) return
     const parsed = savedTemplates.safeParse(jsonOf(text))
     if (!parsed.success)
-      return this.#log.warn({}, `${fileName} cannot be read; its templates come from the store again`)
+      return this.#state.unusable(fileName, 'it cannot be understood; templates come from the store again')
     for (const one of parsed.data.generations)
       this.#errors.contain({ what: fileName }, 'reading one template', () => {
         const record = generationRecord.safeParse(one)
@@ -139,19 +135,12 @@ export class Templates {
   }
 
   async #save(): Promise<void> {
-    try {
-      const text = JSON.stringify({
-        format: 1,
-        generations: [...this.#records.values()].map(({ template: _, ...stored }) => stored),
-        backoffs: Object.fromEntries(this.#backoffs),
-      })
-      await this.#files.write(fileName, text)
-    } catch (error) {
-      this.#log.warn(
-        { error: String(error) },
-        'templates were not saved; a start without the store may lack them',
-      )
-    }
+    const text = JSON.stringify({
+      format: 1,
+      generations: [...this.#records.values()].map(({ template: _, ...stored }) => stored),
+      backoffs: Object.fromEntries(this.#backoffs),
+    })
+    await this.#state.save(fileName, text)
   }
 }
 

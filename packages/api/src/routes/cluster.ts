@@ -120,7 +120,7 @@ export function clusterRoutes(app: App, context: RouteContext): void {
 }
 
 function figures(
-  { deps: { mirror, clock }, health, leadership }: RouteContext,
+  { deps: { mirror, clock }, picture, health, leadership }: RouteContext,
   counts: ClusterView['counts'],
 ): string {
   const now = leadership.now()
@@ -128,6 +128,11 @@ function figures(
   const gauges: readonly [string, string, number][] = [
     ['boxcar_hosts', 'Hosts that are known.', counts.hosts],
     ['boxcar_hosts_ready', 'Hosts that take work.', counts.hostsReady],
+    [
+      'boxcar_hosts_with_conditions',
+      'Hosts with something that is not as it should be; GET /v1/hosts tells.',
+      picture.hostsWithConditions(),
+    ],
     ['boxcar_services', 'Services.', counts.services],
     ['boxcar_services_ready', 'Services that answer with all of their instances.', counts.servicesReady],
     ['boxcar_instances', 'Instances that are placed.', counts.instances],

@@ -747,6 +747,27 @@ test('hosts are cordoned, drained and freed', async () => {
   expect((await boxcar(['host', 'cordon', 'h9'])).status).toBe(1)
 })
 
+test('conditions of a host are in status, get hosts and describe host, and harm no terminal', async () => {
+  const conditions = [
+    { kind: 'state-not-saved', reason: 'the disk is full', since: Date.now() - 180_000 },
+    { kind: 'task-failing', reason: 'it \u001b[31mbreaks' },
+  ]
+  await server.addHost('h1', { conditions })
+  await server.addHost('h2')
+  const status = (await boxcar(['status'])).out
+  expect(status).toMatch(/^Hosts +2 of 2 ready$/m)
+  expect(status).toMatch(/^Conditions +h1 \(state-not-saved, task-failing\); next: boxcar describe host h1$/m)
+  const listed = (await boxcar(['get', 'hosts'])).out
+  expect(listed).toMatch(/^h1 +ready,state-not-saved,task-failing .* the disk is full; it .*breaks$/m)
+  expect(listed).toMatch(/^h2 +ready /m)
+  const described = (await boxcar(['describe', 'host', 'h1'])).out
+  expect(described).toMatch(
+    /^Conditions +state-not-saved for 3m.*: the disk is full\n +task-failing: it .*breaks$/m,
+  )
+  for (const out of [status, listed, described]) expect(out).not.toContain('\u001b')
+  expect((await boxcar(['describe', 'host', 'h2'])).out).not.toContain('Conditions')
+})
+
 test('hosts are labelled', async () => {
   await server.addHost('h1', { labels: { disk: 'hdd' } })
   const set = await boxcar(['host', 'label', 'h1', 'disk=ssd', 'zone=a', '-o', 'wide'])

@@ -9,7 +9,7 @@ import { harmless, type Paint } from '../render/paint.ts'
 import { printObject } from '../render/print.ts'
 import { serviceLines } from '../render/service.ts'
 import { fields, table } from '../render/table.ts'
-import { cores, exitWords, memory, moment } from '../render/words.ts'
+import { cores, exitWords, memory, moment, span } from '../render/words.ts'
 
 /** Everything about one object. */
 export const describe: RunCommand = async context => {
@@ -91,7 +91,7 @@ async function host(context: CommandContext, { api }: Client, name: string): Pro
   await printObject(context, view, {
     name: view.id,
     lines: paint => [
-      ...hostLines(view, paint),
+      ...hostLines(view, context.terminal.clock.wall(), paint),
       ...(there.length === 0
         ? []
         : ['', ...table(instanceColumns(context.terminal.clock.wall()), there, paint)]),
@@ -99,7 +99,7 @@ async function host(context: CommandContext, { api }: Client, name: string): Pro
   })
 }
 
-function hostLines(it: HostView, paint: Paint): readonly string[] {
+function hostLines(it: HostView, now: number, paint: Paint): readonly string[] {
   const said = (what: HostView['drain']) =>
     what === undefined
       ? undefined
@@ -140,9 +140,18 @@ function hostLines(it: HostView, paint: Paint): readonly string[] {
         it.routesApplied === undefined ? 'none applied' : `applied up to revision ${it.routesApplied}`,
       ],
       ['Not served', unservedLines(it.unserved).join('\n')],
+      ['Conditions', (it.conditions ?? []).map(one => conditionLine(one, now)).join('\n')],
       ['Agent', it.agentVersion],
       ['Host ports', `${it.ports.from} to ${it.ports.to}`],
     ],
     paint,
   )
+}
+
+function conditionLine(
+  { kind, reason, since }: NonNullable<HostView['conditions']>[number],
+  now: number,
+): string {
+  const age = since === undefined ? '' : ` for ${span(Math.max(0, now - since))}`
+  return harmless(`${kind}${age}: ${reason}`)
 }

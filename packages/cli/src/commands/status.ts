@@ -3,7 +3,7 @@ import { connect, serviceRef } from '../client.ts'
 import type { RunCommand } from '../command.ts'
 import { exitStatus } from '../exit.ts'
 import { hostColumns, serviceColumns } from '../render/columns.ts'
-import type { Paint } from '../render/paint.ts'
+import { harmless, type Paint } from '../render/paint.ts'
 import { printObject } from '../render/print.ts'
 import { serviceLines } from '../render/service.ts'
 import { fields, table } from '../render/table.ts'
@@ -75,6 +75,7 @@ function clusterLines({ cluster, hosts, services }: Whole, now: number, paint: P
         ],
         ['Problem', problemWords(cluster, paint)],
         ['Hosts', `${counts.hostsReady} of ${counts.hosts} ready`],
+        ['Conditions', conditionWords(hosts, paint)],
         ['Services', `${counts.servicesReady} of ${counts.services} ready`],
         [
           'Instances',
@@ -92,6 +93,18 @@ function clusterLines({ cluster, hosts, services }: Whole, now: number, paint: P
   ]
 }
 
+/** The hosts where something is not as it should be; the table below says what. */
+function conditionWords(hosts: readonly HostView[], paint: Paint): string | undefined {
+  const found = hosts.filter(it => (it.conditions ?? []).length > 0)
+  if (found.length === 0) return undefined
+  const named = found
+    .slice(0, 3)
+    .map(it => `${it.id} (${(it.conditions ?? []).map(one => one.kind).join(', ')})`)
+  const more = found.length - named.length
+  const all = more > 0 ? [...named, `${more} more`] : named
+  return `${paint.busy(harmless(all.join(', ')))}; next: boxcar describe host ${found[0]?.id}`
+}
+
 /** After so long without a leader it does not come by itself. */
 const longMs = 10_000
 
@@ -101,7 +114,7 @@ function leaderlessWords({ leaderless }: ClusterView, now: number): string {
   const text = `none for ${span(now - since)}, since ${moment(since)}: ${reason}`
   return now - since < longMs
     ? text
-    : `${text}\nNext: see that a boxcar server runs and reaches etcd; its log says what keeps it from leading`
+    : `${text}\nNext: see that a boxcar server runs and reaches etcd; boxcar events and its log say what keeps it from leading`
 }
 
 /** The worst of what is the matter with the store, and what to do next. */

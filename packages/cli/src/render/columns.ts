@@ -98,12 +98,7 @@ export const hostColumns: readonly Column<HostView>[] = [
   { head: 'HOST', of: it => it.id },
   {
     head: 'STATE',
-    of: (it, paint) =>
-      (it.state === 'ready'
-        ? paint.good
-        : it.state === 'cordoned' || it.state === 'draining'
-          ? paint.busy
-          : paint.bad)(it.state),
+    of: (it, paint) => hostColor(it, paint)(hostState(it)),
   },
   { head: 'ADDRESS', of: it => it.address },
   { head: 'INSTANCES', of: it => String(it.instances), align: 'right' },
@@ -127,6 +122,16 @@ export const hostColumns: readonly Column<HostView>[] = [
   { head: 'REASON', of: it => harmless(hostReason(it)) },
 ]
 
+/** With what is not as it should be there, as Kubernetes shows its nodes: `ready,state-not-saved`. */
+export const hostState = (it: HostView): string =>
+  [...new Set([it.state, ...(it.conditions ?? []).map(one => one.kind)])].map(harmless).join(',')
+
+export function hostColor(it: HostView, paint: Paint): (text: string) => string {
+  if (it.state === 'cordoned' || it.state === 'draining') return paint.busy
+  if (it.state !== 'ready') return paint.bad
+  return (it.conditions ?? []).length === 0 ? paint.good : paint.busy
+}
+
 export function hostReason(it: HostView): string {
   const said = it.drain ?? it.cordon
   const reasons = [
@@ -141,6 +146,7 @@ export function hostReason(it: HostView): string {
     it.misplaced.length === 0
       ? undefined
       : `${plural(it.misplaced.length, 'instance')} could not be placed here now`,
+    ...(it.conditions ?? []).map(one => one.reason).filter(text => it.reason?.includes(text) !== true),
   ].filter(text => text !== undefined && text !== '')
   return [...new Set(reasons)].join('; ')
 }

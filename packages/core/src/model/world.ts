@@ -7,7 +7,7 @@
 import { HostColumns, type HostView, type Load } from '../placement/columns.ts'
 import type { Obstacle, Pending } from '../placement/obstacle.ts'
 import type { Instant } from './clock.ts'
-import type { HostRecord, HostSettings, Presence } from './host.ts'
+import { type HostRecord, type HostSettings, type Presence, whyOrdersRefused } from './host.ts'
 import type { GenerationNumber, HostId, InstanceId, ServiceName } from './ids.ts'
 import { placeOf } from './ids.ts'
 import type { Placement } from './placement.ts'
@@ -412,8 +412,8 @@ function loadOf(instance: InstanceId, { cpuMilli, memoryMiB, ports }: Placement)
 function whyNot(host: MutableHost): Obstacle | undefined {
   if (host.health === 'lost') return { kind: 'lost' }
   if (host.failure !== undefined) return host.failure
-  if (host.record?.ordersRefused !== undefined)
-    return { kind: 'orders-refused', reason: host.record.ordersRefused }
+  const refusal = whyOrdersRefused(host.record)
+  if (refusal !== undefined) return { kind: 'orders-refused', reason: refusal }
   if (host.health === 'suspect' || host.health === 'cut-off') return { kind: 'suspect' }
   if (host.settings?.drain !== undefined) return { kind: 'draining' }
   if (host.settings?.cordon !== undefined) return { kind: 'cordoned', why: host.settings.cordon.why }
