@@ -217,6 +217,7 @@ function answerFailure(
   const status = 'statusCode' in error ? (error.statusCode ?? 500) : 500
   if (status >= 400 && status < 500)
     return refuse(reply, 'unreadable-request', { detail: 'the request cannot be read' })
+  // Shown: the answer, with the request id.
   deps.log.error(
     { requestId: request.id, method: request.method, error: error.stack ?? error.message },
     'a request failed for a reason of our own',

@@ -19,6 +19,7 @@ export class Grouped<Id, Value, Group> {
     const take = (key: string, change: () => void) => {
       const taken = attempt(change)
       if ('error' in taken)
+        // Not shown: the reader of the collection lets no such id through, and without one nothing can be named.
         log.error({ key, error: errorText(taken.error) }, 'a record was not taken up: this is a bug')
     }
     for (const [key, entry] of mirror.of(collection))

@@ -86,6 +86,7 @@ export class StoreHealth {
       this.#log(status)
       return status
     } catch (error) {
+      // Shown: the store is not reachable in `/v1/cluster`, `status` and `doctor`.
       log.warn({ error: error instanceof Error ? error.message : String(error) }, 'the store told no status')
       return silence
     }
@@ -97,6 +98,7 @@ export class StoreHealth {
     const text = found.map(it => `${it.kind} ${it.endpoint ?? ''}`).join()
     if (text === this.#logged) return
     this.#logged = text
+    // Shown: the problems in `/v1/cluster`, `status` and `doctor`.
     for (const { message, next } of found) this.#deps.log.warn({ next }, message)
   }
 }

@@ -98,6 +98,7 @@ export class InternalErrors {
     const print = `${printOf(owner)} ${error.doing} ${error.error}`
     if (!this.#told.has(print)) {
       if (doing.isTold !== true) {
+        // Shown: an obstacle of the service or host, and an event `internal-error`.
         this.#log.error({ err: thrown, ...owner, doing: doing.words }, 'internal error: this is a bug')
         entry.untold = [...entry.untold, error].slice(-mostShown)
       }
@@ -163,6 +164,7 @@ export class InternalErrors {
     try {
       this.#onHost(owner.host, first)
     } catch (error) {
+      // Shown: the event of the error itself; only the mark on the host is missing.
       this.#log.error({ err: error, host: owner.host }, 'a host that the leader fails at cannot be marked')
     }
   }

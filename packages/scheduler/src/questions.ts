@@ -55,6 +55,7 @@ export class Questions {
     if (before?.state === 'asking' || (before !== undefined && this.#clock.now() < before.nextAt)) return
     void this.#askNext(question, key, before, world).catch(error => {
       // No answer of a host: the planner tells of it, and the question is asked again.
+      // Shown: the answer that it counts as: the rollout says why it waits.
       this.#log.error({ err: error, ...question }, 'internal error: asking for an image threw')
       const reason = errorText(error)
       this.#take(question, key, { kind: 'failed', reason, permanent: false, isInternal: true }, before)

@@ -168,6 +168,7 @@ class Candidate {
     })
     if (outcome.kind !== 'committed') return outcome.kind === 'unknown'
     this.#refusedSince = undefined
+    // Not shown: nothing is amiss any more; before, screens say that nobody leads, and why.
     log.warn({}, 'a leader record without a lease, which nobody held, is out of the way')
     return true
   }

@@ -159,6 +159,7 @@ export class EventWriter {
       return true
     } catch (error) {
       this.#refused = error instanceof StoreFull
+      // Shown: `/readyz` of a server; an agent that gets no lease has none for its presence either.
       this.#log.warn(
         { error: error instanceof Error ? error.message : String(error) },
         'no lease for events yet',

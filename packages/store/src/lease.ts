@@ -78,6 +78,7 @@ export function keepLease(options: KeepLeaseOptions): KeptLease {
       if (end === 'gone') {
         renewal = undefined
         trouble = 'the store no longer knows the lease'
+        // Not shown: what lives by it is missing on every screen until it is put again.
         log.warn({ lease: lease.id }, 'a lease was lost; another one is granted')
         onLost?.(trouble)
       }
@@ -89,6 +90,7 @@ export function keepLease(options: KeepLeaseOptions): KeptLease {
       try {
         return await options.onGranted(lease, termSignal)
       } catch (error) {
+        // Not shown: they are missing on every screen until they are put.
         log.warn({ lease, error: reasonOf(error) }, 'keys were not put under a new lease; trying again')
         await clock.sleep(retryMs, termSignal)
       }
@@ -233,6 +235,7 @@ export class Renewal {
       return outcome
     } catch (error) {
       if (this.#trouble === undefined)
+        // Not shown: nothing is amiss until it is lost, and then its keys are missing on every screen.
         this.#log.warn({ lease: this.id, error: reasonOf(error) }, 'a lease was not renewed; trying again')
       this.#trouble = reasonOf(error)
       return 'unknown'

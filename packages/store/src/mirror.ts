@@ -151,6 +151,7 @@ export class Mirror {
     const following = store.follow(scopes, {
       signal: this.#signal,
       onTrouble: reason => {
+        // Shown: `/readyz`, and answers that are marked as stale.
         if (this.#trouble !== reason) this.#log.warn({ reason }, 'the store is not heard')
         this.#trouble = reason
         this.#troubles++
@@ -190,6 +191,7 @@ export class Mirror {
   #tell(listener: MirrorListener, changes: readonly Change[]): void {
     const heard = attempt(() => listener(changes, this.#revision))
     if ('error' in heard)
+      // Not shown: each listener contains and tells what it does for one record; this keeps the others hearing.
       this.#log.error({ err: heard.error }, 'a listener to the stored records failed: this is a bug')
   }
 
@@ -289,6 +291,7 @@ export class Mirror {
     if (isAll) this.#unreadable.clear()
     for (const one of found) {
       if (before.get(one.key)?.reason !== one.reason)
+        // Shown: the `problem` of what it is a record of, and `boxcar_unreadable_entries`.
         this.#log.warn({ key: one.key, reason: one.reason }, 'a stored value cannot be read')
       this.#unreadable.set(one.key, one)
     }

@@ -36,6 +36,7 @@ export const server: RunCommand = async ({ terminal, invocation }) => {
   try {
     const status = await needEtcd(store, settings)
     const warning = oldEtcdWarning(status)
+    // Shown: the problem `old-version` in `status` and `doctor`.
     if (warning !== undefined) log.warn({ members: status.members }, warning)
     const cluster = await clusterOf(store, { name: settings.cluster, endpoints: settings.etcd })
     const mirror = new Mirror({ store, clock, scopes: mirrored(), signal, log })

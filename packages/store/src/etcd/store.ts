@@ -81,6 +81,7 @@ class EtcdStore implements Store {
     if (kv === undefined) return undefined
     const read = readEntry(collection, rawEntry(kv, this.#prefix.length))
     if ('entry' in read) return read.entry as Entry<Id, Value> // parsed by this very collection
+    // Shown: servers read the same into their mirror, and give it as the `problem` of what it is a record of.
     this.#log.warn(read.unreadable, 'a stored value cannot be read')
     return undefined
   }
