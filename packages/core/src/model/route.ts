@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { byId, type GenerationNumber, type InstanceId, type ServiceName } from './ids.ts'
 import type { ServiceSpec } from './spec.ts'
-import { unserved } from './unserved.ts'
+import { readUnserved } from './unserved.ts'
 
 /** A listener that users call, and the named port of the instances that answers it. */
 export const listener = z.object({
@@ -79,12 +79,14 @@ export function routeOf(service: ServiceName, value: unknown): Route {
  * endpoint that left the routes and still has open requests is listed in `draining` until they ended or their drain time is
  * over.
  */
-export const routeAck = z.object({
-  revision: z.string().regex(/^\d{1,20}$/),
-  draining: z.array(z.custom<InstanceId>(v => typeof v === 'string')).readonly(),
-  /** Left out: all is served. */
-  unserved: z.array(unserved).readonly().optional(),
-  /** How many more there are, where they are too many to name. */
-  unnamed: z.int().min(1).optional(),
-})
+export const routeAck = z
+  .object({
+    revision: z.string().regex(/^\d{1,20}$/),
+    draining: z.array(z.custom<InstanceId>(v => typeof v === 'string')).readonly(),
+    /** Left out: all is served. */
+    unserved: z.unknown().optional(),
+    /** How many more there are, where they are too many to name, or to be understood by this version. */
+    unnamed: z.unknown().optional(),
+  })
+  .transform(({ unserved, unnamed, ...ack }) => ({ ...ack, ...readUnserved(unserved, unnamed) }))
 export type RouteAck = z.infer<typeof routeAck>

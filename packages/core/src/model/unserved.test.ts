@@ -42,13 +42,40 @@ describe('what a list says of the listeners of a service', () => {
   })
 })
 
-test('a reason of a newer agent is read as another one', () => {
-  const ack = routeAck.parse({
-    revision: '7',
-    draining: [],
-    unserved: [{ listen: 80, reason: 'some-newer-reason' }],
+describe('what a newer agent says of it', () => {
+  const other = { listen: 81, reason: 'held' as const }
+  test.each<[string, object, object]>([
+    [
+      'a reason that is not known: another one',
+      { unserved: [{ listen: 80, reason: 'some-newer-reason' }] },
+      { unserved: [{ listen: 80, reason: 'other' }] },
+    ],
+    [
+      'routes that are not known: all that listen there',
+      { unserved: [{ ...at80, only: 'private' }, other] },
+      { unserved: [at80, other] },
+    ],
+    [
+      'what is only shown, in another form: left out',
+      { unserved: [{ ...at80, address: ['::'], holder: { pid: 812 }, detail: 5 }] },
+      { unserved: [at80] },
+    ],
+    [
+      'a listener that is not understood: counted',
+      { unserved: [{ ...at80, listen: '80-90' }, other, 'port 80', { ...at80, service: 7 }] },
+      { unserved: [other], unnamed: 3 },
+    ],
+    [
+      'beside what it counts itself',
+      { unserved: [{ reason: 'held' }, other], unnamed: 4 },
+      { unserved: [other], unnamed: 5 },
+    ],
+    ['a list that is none: counted once', { unserved: { 80: 'held' } }, { unnamed: 1 }],
+    ['a count that is none: no count', { unserved: [at80], unnamed: 'many' }, { unserved: [at80] }],
+  ])('%s', (_, said, read) => {
+    const acknowledged = { revision: '7', draining: ['shop/web/1/0'] }
+    expect(routeAck.parse({ ...acknowledged, ...said })).toEqual({ ...acknowledged, ...read })
   })
-  expect(ack.unserved).toEqual([{ listen: 80, reason: 'other' }])
 })
 
 test.each<[Unserved, string]>([

@@ -30,19 +30,22 @@ export const unservedReasons = [
   'other',
 ] as const
 
+/** For people alone: in a form that is not known it is left out. */
+const shown = z.string().optional().catch(undefined)
+
 export const unserved = z.object({
   listen: z.int().min(1).max(65535),
   /** Left out: every service that listens there. */
   service: z.custom<ServiceName>(v => typeof v === 'string').optional(),
   /** The address of the host where it is not served; left out: nowhere on the host. */
-  address: z.string().optional(),
-  /** public: routes with `expose: private` are served all the same. Left out: none is. */
-  only: z.literal('public').optional(),
+  address: shown,
+  /** public: routes with `expose: private` are served all the same. Left out, or what a newer agent says: none is. */
+  only: z.literal('public').optional().catch(undefined),
   reason: z.enum(unservedReasons).catch('other'),
   /** Who has the port instead, where that is known: `process 812 (sshd)`, `this host's Boxcar agent`. */
-  holder: z.string().optional(),
+  holder: shown,
   /** What else is known of it. */
-  detail: z.string().optional(),
+  detail: shown,
 })
 export type Unserved = z.infer<typeof unserved>
 
@@ -54,6 +57,21 @@ export interface UnservedList {
   readonly unserved?: readonly Unserved[] | undefined
   /** How many more there are than are named. */
   readonly unnamed?: number | undefined
+}
+
+/**
+ * Reads the list of an agent that may be newer. An entry without a listener that this version understands is counted as one that
+ * is not named: the revision beside the list decides whether instances may stop, so it is read whatever the list says.
+ */
+export function readUnserved(list: unknown, count: unknown): UnservedList {
+  const said: readonly unknown[] = list === undefined ? [] : Array.isArray(list) ? list : [list]
+  const named = said.flatMap(one => {
+    const read = unserved.safeParse(one)
+    return read.success ? [read.data] : []
+  })
+  const counted = z.int().min(1).safeParse(count)
+  const unnamed = said.length - named.length + (counted.success ? counted.data : 0)
+  return { ...(named.length > 0 ? { unserved: named } : {}), ...(unnamed > 0 ? { unnamed } : {}) }
 }
 
 interface Listening {
