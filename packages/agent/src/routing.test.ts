@@ -1,6 +1,6 @@
 import type { GenerationNumber, InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import { type Route, type RouteAck, routeAck } from '@boxcar/core/model/route'
-import type { Unserved } from '@boxcar/core/model/unserved'
+import { concerns, type Unserved } from '@boxcar/core/model/unserved'
 import { routes } from '@boxcar/store/keys'
 import { silent } from '@boxcar/store/log'
 import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
@@ -204,6 +204,35 @@ describe('what the proxy cannot serve', () => {
     await clock.advance(100)
     expect(acks.at(-1)?.unserved).toHaveLength(256)
     expect(acks.at(-1)?.unnamed).toBe(44)
+  })
+
+  test('names one of each service first, whatever comes before it', async () => {
+    const { clock, edge, routing, acks } = start()
+    const listening = (service: string, from: number, count: number) => ({
+      ...routeOf(service),
+      listeners: Array.from({ length: count }, (_, i) => ({
+        ...{ protocol: 'http' as const, hostnames: [], path: '/', expose: 'public' as const },
+        ...{ listen: from + i, port: 'http' },
+      })),
+    })
+    const bad = Array.from({ length: 5 }, (_, i) => listening(`shop/bad${i}`, 1000 + 64 * i, 64))
+    const all = [...bad, listening('shop/web', 9000, 2), listening('shop/zoo', 9002, 1)]
+    change(routing, '1', all)
+    const held = bad.flatMap(({ listeners }) => listeners.map(({ listen }) => fault(listen)))
+    const zoo = 'shop/zoo' as ServiceName
+    edge.cannot(...held, fault(9001), {
+      kind: 'listener',
+      service: zoo,
+      listen: 9002,
+      reason: 'unfit',
+      why: 'its path is too long',
+    })
+    await clock.advance(100)
+    const { unserved = [], unnamed } = acks.at(-1) ?? {}
+    expect(unserved).toHaveLength(256)
+    expect(unnamed).toBe(322 - 256)
+    for (const { service, listeners } of all)
+      expect(unserved.some(one => listeners.some(listener => concerns(one, service, listener)))).toBe(true)
   })
 })
 

@@ -1,27 +1,64 @@
 /** What a host's proxy cannot serve, in the words of its acknowledgement. */
-import type { ServiceName } from '@boxcar/core/model/ids'
+import { byId, type ServiceName } from '@boxcar/core/model/ids'
 import type { Route } from '@boxcar/core/model/route'
-import { mostUnserved, type Unserved, type UnservedList, unservedWords } from '@boxcar/core/model/unserved'
+import {
+  concerns,
+  mostUnserved,
+  type Unserved,
+  type UnservedList,
+  unservedWords,
+} from '@boxcar/core/model/unserved'
 import type { ProxyFault } from './picture.ts'
 
-/** Bounded, ports first: each stands for every service that listens there. */
+/** Ports first: each stands for every service that listens there. Where it is too long, each service is in it once, as far as that goes. */
 export function unservedList(
   faults: readonly ProxyFault[],
   routes: ReadonlyMap<ServiceName, Route>,
 ): UnservedList {
   const [ports, others] = [faults.filter(isOfPort), faults.filter(fault => !isOfPort(fault))]
-  const all = [...ports, ...others].flatMap(fault => unservedBy(fault, routes))
-  // The instances of a service lack a port together: the first is told.
-  const firsts = all.filter((one, at) => all.findIndex(other => isSameFault(one, other)) === at)
-  if (firsts.length === 0) return {}
-  const unnamed = firsts.length - mostUnserved
-  return unnamed > 0 ? { unserved: firsts.slice(0, mostUnserved), unnamed } : { unserved: firsts }
+  const all = distinct([...ports, ...others].flatMap(fault => unservedBy(fault, routes)))
+  if (all.length === 0) return {}
+  if (all.length <= mostUnserved) return { unserved: all }
+  const firsts = firstOfEachService(all, routes)
+  const named = new Set([...firsts, ...all.filter(one => !firsts.has(one))].slice(0, mostUnserved))
+  return { unserved: all.filter(one => named.has(one)), unnamed: all.length - mostUnserved }
 }
 
-const isOfPort = (fault: ProxyFault) => fault.kind === 'port'
+/** The instances of a service lack a port together: the first is told. */
+function distinct(all: readonly Unserved[]): readonly Unserved[] {
+  const firsts = new Map<string, Unserved>()
+  for (const one of all) {
+    const print = JSON.stringify([one.listen, one.service, one.address, one.reason])
+    if (!firsts.has(print)) firsts.set(print, one)
+  }
+  return [...firsts.values()]
+}
 
-const isSameFault = (a: Unserved, b: Unserved): boolean =>
-  a.listen === b.listen && a.service === b.service && a.address === b.address && a.reason === b.reason
+/**
+ * One entry of each service that cannot be served as a whole: its rollout waits for what is named and for nothing else, and must
+ * not settle since other services have more faults than fit.
+ */
+function firstOfEachService(
+  all: readonly Unserved[],
+  routes: ReadonlyMap<ServiceName, Route>,
+): ReadonlySet<Unserved> {
+  const said = Map.groupBy(all, ({ listen, service }) => keyOf(listen, service))
+  const firsts = new Set<Unserved>()
+  for (const [service, { listeners }] of [...routes].sort(([a], [b]) => byId(a, b))) {
+    const own = listeners.flatMap(listener =>
+      [keyOf(listener.listen), keyOf(listener.listen, service)]
+        .flatMap(key => said.get(key) ?? [])
+        .filter(one => concerns(one, service, listener)),
+    )
+    const [first] = own
+    if (first !== undefined && !own.some(one => firsts.has(one))) firsts.add(first)
+  }
+  return firsts
+}
+
+const keyOf = (listen: number, service = ''): string => `${listen} ${service}`
+
+const isOfPort = (fault: ProxyFault) => fault.kind === 'port'
 
 function unservedBy(fault: ProxyFault, routes: ReadonlyMap<ServiceName, Route>): readonly Unserved[] {
   switch (fault.kind) {
