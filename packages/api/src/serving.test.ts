@@ -134,6 +134,17 @@ describe('nothing is missed', () => {
   })
 })
 
+test('what a host does not name is shown of the host, and of no service', async () => {
+  const others = Array.from({ length: 20 }, (_, i) => ({ ...held, listen: 1000 + i }))
+  await acknowledge('h1', others, { unnamed: 64 })
+  await acknowledge('h2')
+  await acknowledge('h3')
+  expect(await service()).toMatchObject({ status: 'ready', serving: { hosts: 3, unserved: [] } })
+  const shown = hostView.parse(await get('/v1/hosts/h1')).unserved ?? []
+  expect(shown).toHaveLength(17)
+  expect(shown.at(-1)).toMatchObject({ host: 'h1', words: '68 more are not served' })
+})
+
 test('a host that has not taken the route up yet does not count, and is no lasting fault', async () => {
   await acknowledge('h1')
   await acknowledge('h2')

@@ -2,8 +2,10 @@
 import { attempt } from '@boxcar/core/model/attempt'
 import type { HostRecord } from '@boxcar/core/model/host'
 import { byId, type HostId, type ServiceName } from '@boxcar/core/model/ids'
+import { pluralVerb } from '@boxcar/core/model/plural'
 import { isSameAddress, type Listener, type Route, type RouteAck } from '@boxcar/core/model/route'
-import { type Unserved, unservedNext, unservedOf, unservedWords } from '@boxcar/core/model/unserved'
+import { type Unserved, unservedNext, unservedWords } from '@boxcar/core/model/unserved'
+import { UnservedIndex } from '@boxcar/core/model/unserved-index'
 import { living } from '@boxcar/store/collection'
 import { hosts, presences, routeAcks, routes } from '@boxcar/store/keys'
 import type { Mirror } from '@boxcar/store/mirror'
@@ -64,16 +66,18 @@ export class Serving {
     return [...this.#named(value.service, listeners), ...behind.map(behindView)]
   }
 
-  /** What the proxy of one host said that it cannot serve. */
+  /** What the proxy of one host said that it cannot serve, and how much more there is. */
   onHost(host: HostId): readonly UnservedView[] {
-    const ack = living(this.#mirror.get(routeAcks, host))?.value
-    return (ack?.unserved ?? []).slice(0, maxShown).map(one => unservedView(one, host))
+    const { unserved = [], unnamed = 0 } = living(this.#mirror.get(routeAcks, host))?.value ?? {}
+    const shown = unserved.slice(0, maxShown).map(one => unservedView(one, host))
+    const more = unserved.length - shown.length + unnamed
+    return more === 0 ? shown : [...shown, moreView(more, host)]
   }
 
   #named(service: ServiceName, listeners: readonly Listener[]): readonly UnservedView[] {
-    return this.#look().odd.flatMap(({ id, ack }) =>
-      ack === undefined ? [] : unservedOf(ack, service, listeners).map(one => unservedView(one, id)),
-    )
+    return this.#look()
+      .unserved.of(service, listeners)
+      .map(({ host, one }) => unservedView(one, host))
   }
 
   /** Once for each revision: a list of all services asks for each. */
@@ -87,10 +91,11 @@ export class Serving {
         return 'value' in edge ? (edge.value ?? []) : []
       })
       .sort((a, b) => byId(a.id, b.id))
-    const odd = all.filter(({ ack }) => (ack?.unserved?.length ?? 0) > 0)
+    const unserved = new UnservedIndex()
+    for (const { id, ack } of all) unserved.add(id, ack?.unserved ?? [])
     const [first, ...rest] = all.map(({ ack }) => ack)
     const oldest = rest.reduce((a, b) => (isOlder(a, b) ? a : b), first)
-    this.#seen = { revision, all, odd, oldest }
+    this.#seen = { revision, all, unserved, oldest }
     return this.#seen
   }
 
@@ -106,8 +111,8 @@ export class Serving {
 interface Look {
   readonly revision: string
   readonly all: readonly Edge[]
-  /** Those that said that they cannot serve something. */
-  readonly odd: readonly Edge[]
+  /** What they said that they cannot serve. */
+  readonly unserved: UnservedIndex
   /** The acknowledgement that is furthest behind; nothing where a host has none, or there is no host. */
   readonly oldest: RouteAck | undefined
 }
@@ -141,6 +146,14 @@ function unservedView(one: Unserved, host: HostId): UnservedView {
     next: unservedNext(one, host),
   }
 }
+
+/** What a host cannot serve beyond what is shown of it; of which services is in its agent's log. */
+const moreView = (count: number, host: HostId): UnservedView => ({
+  host,
+  reason: 'other',
+  words: `${count} more ${pluralVerb(count, 'are', 'is')} not served`,
+  next: `see the log of the agent of ${host}`,
+})
 
 function behindView({ id, fails, reason }: Edge): UnservedView {
   const detail = reason === undefined ? {} : { detail: reason }

@@ -142,7 +142,7 @@ export type RolloutView = z.infer<typeof rolloutView>
 export const unservedView = z
   .object({
     host: z.string(),
-    /** The port; left out: all that the service listens to. */
+    /** The port; left out: all that the service listens to, or several that are not named. */
     listen: z.int().optional(),
     /** Where it concerns one service alone. */
     service: z.string().optional(),
@@ -340,7 +340,7 @@ export const hostView = z
     }),
     /** The route revision that the host's proxy applies; none while the proxy fails or the host is away. */
     routesApplied: z.string().optional(),
-    /** What its proxy cannot serve of them, 16 at most. */
+    /** What its proxy cannot serve of them: 16 at most, and then how many more. */
     unserved: z.array(unservedView).optional(),
     /** What else is not as it should be there at present: `state-not-saved`, `engine-events-missing`, …; one of each kind. */
     conditions: z.array(hostCondition).optional(),

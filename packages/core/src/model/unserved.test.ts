@@ -1,45 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import type { ServiceName } from './ids.ts'
 import { routeAck } from './route.ts'
-import {
-  agentHolder,
-  type Unserved,
-  unservedNext,
-  unservedOf,
-  unservedReasons,
-  unservedWords,
-} from './unserved.ts'
+import { agentHolder, type Unserved, unservedNext, unservedReasons, unservedWords } from './unserved.ts'
 
-const web = 'shop/web' as ServiceName
 const at80 = { listen: 80, reason: 'held' as const }
 
-describe('what a list says of the listeners of a service', () => {
-  test.each<[string, Unserved, 'public' | 'private', boolean]>([
-    ['its port', at80, 'public', true],
-    ['another port', { ...at80, listen: 81 }, 'public', false],
-    ['its own listener', { ...at80, service: web }, 'private', true],
-    ['that of another service', { ...at80, service: 'shop/db' as ServiceName }, 'public', false],
-    ['public addresses alone, and it is public', { ...at80, only: 'public' }, 'public', true],
-    ['public addresses alone, and it is private', { ...at80, only: 'public' }, 'private', false],
-  ])('%s', (_, one, expose, concerned) => {
-    expect(unservedOf({ unserved: [one] }, web, [{ listen: 80, expose }])).toEqual(concerned ? [one] : [])
-  })
-
-  test('that does not name all may mean any', () => {
-    const other = { ...at80, listen: 81 }
-    const [one, ...rest] = unservedOf({ unserved: [other], unnamed: 3 }, web, [
-      { listen: 80, expose: 'public' },
-    ])
-    expect(one).toMatchObject({ listen: 80, reason: 'other' })
-    expect(rest).toEqual([])
-    expect(unservedOf({ unserved: [other], unnamed: 3 }, web, [])).toEqual([])
-  })
-
-  test('that is not there: all is served, as an older agent means it', () => {
-    expect(
-      unservedOf(routeAck.parse({ revision: '7', draining: [] }), web, [{ listen: 80, expose: 'public' }]),
-    ).toEqual([])
-  })
+test('without a list all is served, as an older agent means it', () => {
+  expect(routeAck.parse({ revision: '7', draining: [] })).toStrictEqual({ revision: '7', draining: [] })
 })
 
 describe('what a newer agent says of it', () => {

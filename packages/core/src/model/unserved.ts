@@ -49,13 +49,13 @@ export const unserved = z.object({
 })
 export type Unserved = z.infer<typeof unserved>
 
-/** An acknowledgement names so many; a spec has at most 64 routes, so one service leaves room for the others. */
+/** An acknowledgement names so many: one for each service that it cannot serve, as far as that goes, before a second of any. */
 export const mostUnserved = 256
 
 /** The part of an acknowledgement that says what is not served; both are left out where all is. */
 export interface UnservedList {
   readonly unserved?: readonly Unserved[] | undefined
-  /** How many more there are than are named. */
+  /** How many more there are than are named. Of which services is not known, so it is evidence against none. */
   readonly unnamed?: number | undefined
 }
 
@@ -74,21 +74,9 @@ export function readUnserved(list: unknown, count: unknown): UnservedList {
   return { ...(named.length > 0 ? { unserved: named } : {}), ...(unnamed > 0 ? { unnamed } : {}) }
 }
 
-interface Listening {
+export interface Listening {
   readonly listen: number
   readonly expose: 'public' | 'private'
-}
-
-/** What a list says of the listeners of a service. Where it does not name all, what it does not name may be any of them. */
-export function unservedOf(
-  { unserved: named = [], unnamed = 0 }: UnservedList,
-  service: ServiceName,
-  listeners: readonly Listening[],
-): readonly Unserved[] {
-  const found = named.filter(one => listeners.some(listener => concerns(one, service, listener)))
-  const [first] = listeners
-  if (found.length > 0 || unnamed === 0 || first === undefined) return found
-  return [{ listen: first.listen, reason: 'other', detail: `it cannot serve ${unnamed} more than it names` }]
 }
 
 /** Whether it is about this listener. */

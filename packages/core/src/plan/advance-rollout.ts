@@ -20,8 +20,6 @@ import { isReady, proxiesApply, reportOn } from './readiness.ts'
 /** At most so many phases at once: resolving may find the same image and settle in one go, for example. */
 const mostSteps = 4
 const retryResolveMs = 2000
-/** A port that is held on every host is told of for so many of them. */
-const unservedLimit = 8
 
 /** Takes the rollout as far as what is seen allows; the record as it will be. */
 export function advanceRollout(service: ServiceDraft): Rollout {
@@ -45,8 +43,9 @@ export function advanceRollout(service: ServiceDraft): Rollout {
     keepWarmMs: spec.spec.rollout.keepWarm,
   }
   const intents = [...view.intents.values()].map(seen => seen.value).sort((a, b) => a.at - b.at)
+  const unserved = unservedBy(service)
   for (let step = 0; step < mostSteps; step++) {
-    const seen = seenOf(service, rollout)
+    const seen = seenOf(service, rollout, unserved)
     const [intent] = isNewlyAsked(rollout, seen) ? [] : intents.splice(0, 1)
     if (intent !== undefined) service.add({ kind: 'intent-done', id: intent.id })
     const due = intent?.uid === spec.uid ? intent : undefined
@@ -56,12 +55,12 @@ export function advanceRollout(service: ServiceDraft): Rollout {
     rollout = next.rollout
   }
   if (rollout !== stored) service.add({ kind: 'rollout', rollout: { ...rollout, term: draft.policy.term } })
-  wakeForDeadlines(service, rollout, policy)
+  wakeForDeadlines(service, rollout, policy, unserved)
   askForDigest(service, rollout)
   return rollout
 }
 
-function seenOf(service: ServiceDraft, rollout: Rollout): RolloutSeen {
+function seenOf(service: ServiceDraft, rollout: Rollout, unserved: RolloutSeen['unserved']): RolloutSeen {
   const { view, draft } = service
   const spec = view.spec?.value
   const now = rollout.now
@@ -75,7 +74,7 @@ function seenOf(service: ServiceDraft, rollout: Rollout): RolloutSeen {
         : draft.memory.resolutions.get(resolutionKey(view.name, rollout.uid, next)),
     isReady: generation => readyCount(service, generation) >= (spec?.replicas ?? 0),
     applied: proxiesApply(service, rollout.uid, trafficShares(now)),
-    unserved: unserved(service),
+    unserved,
     ...phaseClock(service, rollout),
     evidence: generation => evidenceOf(service, generation),
     exists: generation => view.generations.get(generation)?.value.uid === rollout.uid,
@@ -88,10 +87,13 @@ function seenOf(service: ServiceDraft, rollout: Rollout): RolloutSeen {
   }
 }
 
-/** What live hosts cannot serve of the listeners that the spec asks for. */
-function unserved({ view, draft }: ServiceDraft): readonly Evidence[] {
-  const listeners = listenersOf(view.spec?.value.spec.routes ?? [])
-  return unservedEvidence(draft.proxies, view.name, listeners).slice(0, unservedLimit)
+/** What live hosts cannot serve of the listeners that the spec asks for: looked up at most once, and not where nothing waits for it. */
+function unservedBy({ view, draft }: ServiceDraft): () => readonly Evidence[] {
+  let found: readonly Evidence[] | undefined
+  return () => {
+    found ??= unservedEvidence(draft.proxies, view.name, listenersOf(view.spec?.value.spec.routes ?? []))
+    return found
+  }
 }
 
 /**
@@ -161,19 +163,20 @@ function wakeForDeadlines(
   service: ServiceDraft,
   rollout: Rollout,
   policy: { progressDeadlineMs: number; keepWarmMs: number },
+  unserved: RolloutSeen['unserved'],
 ): void {
   const now = rollout.now
   const { phaseMs, stalledMs } = phaseClock(service, rollout)
   if (now.phase === 'resolving' || now.phase === 'warming')
     service.wakeIn(Math.max(policy.progressDeadlineMs - stalledMs, 1))
-  const isUnserved = unserved(service).length > 0
   // A port that is freed on a host lets the traffic move: its proxy says so.
-  if (now.phase === 'warming' && isUnserved) service.draft.world.awaitingAcks.add(service.view.name)
+  if (now.phase === 'warming' && unserved().length > 0)
+    service.draft.world.awaitingAcks.add(service.view.name)
   if (now.phase === 'settled' && now.warm !== undefined)
     service.wakeIn(Math.max(policy.keepWarmMs - phaseMs, 1))
   if (now.phase === 'draining') {
     service.draft.world.awaitingAcks.add(service.view.name)
-    const limitMs = isUnserved && !now.undo ? policy.progressDeadlineMs : patienceMs
+    const limitMs = !now.undo && unserved().length > 0 ? policy.progressDeadlineMs : patienceMs
     service.wakeIn(Math.max(limitMs - phaseMs, 1))
   }
 }

@@ -45,22 +45,62 @@ test('a service whose plan would write another one’s record is not planned, an
   expect(services[0]?.actions.map(it => it.kind)).toContain('place')
 })
 
-test('a host whose acknowledgement throws is told, and holds up nobody', () => {
+const throws = (): never => {
+  throw new Error('this acknowledgement cannot be read')
+}
+const sound = { revision: '1', draining: [] }
+const unreadable: readonly [string, () => object][] = [
+  ['revision', () => Object.defineProperty({ ...sound }, 'revision', { get: throws })],
+  ['list of what drains', () => Object.defineProperty({ ...sound }, 'draining', { get: throws })],
+  [
+    'last of what drains',
+    () => ({
+      ...sound,
+      draining: {
+        *[Symbol.iterator]() {
+          yield 'shop/web/1/0'
+          throws()
+        },
+      },
+    }),
+  ],
+  ['list of what is not served', () => Object.defineProperty({ ...sound }, 'unserved', { get: throws })],
+]
+test.each(unreadable)(
+  'a host whose acknowledgement throws at its %s is told, and holds up nobody',
+  (_, ack) => {
+    stage.addHost('h2')
+    stage.put(web({ replicas: 2 }), 1)
+    stage.settle()
+    stage.acknowledges = host => host !== 'h2'
+    stage.world.apply({ kind: 'route-ack', host: 'h2' as HostId, seen: seen(ack() as never) }, stage.now)
+    stage.put(web({ image: 'app:2', replicas: 1 }), 2)
+    const told = new Set<HostId>()
+    stage.planned = ({ brokenHosts }) => {
+      for (const { host } of brokenHosts) told.add(host)
+    }
+    stage.settle()
+    expect([...told]).toEqual(['h2'])
+    expect(stage.phaseOf(service)).toEqual({ phase: 'settled', live: 2, warm: 1 })
+    stage.put(web({ image: 'app:2', replicas: 0 }), 2)
+    stage.advance(700_000)
+    stage.settle()
+    expect(stage.running()).toEqual([])
+  },
+)
+
+test('a host whose list of what is not served throws half-way is told, and its list holds up nobody', () => {
+  const odd = Object.defineProperty({ reason: 'held' }, 'listen', { get: throws })
   stage.addHost('h2')
+  const cannot = { unserved: [{ listen: 80, reason: 'held' as const }, odd as never] }
+  stage.cannotServe = host => (host === 'h2' ? cannot : {})
+  stage.acknowledgeAgain()
+  const told = new Set<HostId>()
+  stage.planned = ({ brokenHosts }) => {
+    for (const { host } of brokenHosts) told.add(host)
+  }
   stage.put(web({ replicas: 2 }), 1)
   stage.settle()
-  const ack = {
-    get revision(): string {
-      throw new Error('this acknowledgement cannot be read')
-    },
-    draining: [],
-  }
-  stage.acknowledges = host => host !== 'h2'
-  stage.world.apply({ kind: 'route-ack', host: 'h2' as HostId, seen: seen(ack) }, stage.now)
-  stage.put(web({ replicas: 1 }), 1)
-  const { brokenHosts } = planNow()
-  expect(brokenHosts.map(it => it.host)).toEqual(['h2'])
-  stage.put(web({ replicas: 1 }), 1)
-  stage.settle()
-  expect(stage.running()).toHaveLength(1)
+  expect([...told]).toEqual(['h2'])
+  expect(stage.phaseOf(service)).toEqual({ phase: 'settled', live: 1 })
 })

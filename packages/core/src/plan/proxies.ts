@@ -4,7 +4,8 @@ import type { HostId, InstanceId, ServiceName } from '../model/ids.ts'
 import { compareRevisions, type Revision } from '../model/revision.ts'
 import type { Evidence } from '../model/rollout.ts'
 import type { Listener } from '../model/route.ts'
-import { type UnservedList, unservedOf, unservedWords } from '../model/unserved.ts'
+import { type Unserved, unservedWords } from '../model/unserved.ts'
+import { UnservedIndex } from '../model/unserved-index.ts'
 import type { HostState, World } from '../model/world.ts'
 
 export interface Proxies {
@@ -14,11 +15,14 @@ export interface Proxies {
   readonly silent: boolean
   /** Instances with open requests somewhere. */
   readonly busy: ReadonlySet<InstanceId>
-  /** What the live hosts said that they cannot serve. */
-  readonly short: readonly { readonly host: HostId; readonly list: UnservedList }[]
+  /** What the live hosts said that they cannot serve; indexed when it is first asked for. */
+  readonly unserved: () => UnservedIndex
   /** The live hosts whose proxy fails and acknowledges nothing, with what it says. */
   readonly failing: readonly { readonly host: HostId; readonly why: string }[]
-  /** Hosts whose acknowledgement makes its reader throw. Like one that is cut off, such a host holds up nobody. */
+  /**
+   * Hosts whose acknowledgement makes its reader throw. Like one that is cut off, such a host holds up nobody; where only an entry
+   * of what it does not serve throws, that list counts for nothing, and its revision counts as any.
+   */
   readonly broken: readonly { readonly host: HostId; readonly error: unknown }[]
 }
 
@@ -26,7 +30,7 @@ export function lookAtProxies(world: World): Proxies {
   let oldest: Revision | undefined
   let silent = false
   const busy = new Set<InstanceId>()
-  const short: { readonly host: HostId; readonly list: UnservedList }[] = []
+  const short: { readonly host: HostId; readonly unserved: readonly Unserved[] }[] = []
   const failing: { readonly host: HostId; readonly why: string }[] = []
   const broken: { readonly host: HostId; readonly error: unknown }[] = []
   const look = (host: HostState): void => {
@@ -38,39 +42,55 @@ export function lookAtProxies(world: World): Proxies {
         failing.push({ host: host.id, why: host.record.proxy.reason ?? 'it fails' })
       return
     }
-    const { draining, revision: applied, unserved, unnamed } = host.ack.value
-    const revision = applied as Revision
-    if (oldest === undefined || compareRevisions(revision, oldest) < 0) oldest = revision
+    // All of it is read before any of it counts: one that throws half-way holds up nobody.
+    const revision = host.ack.value.revision as Revision
+    const isOldest = oldest === undefined || compareRevisions(revision, oldest) < 0
+    const draining = [...host.ack.value.draining]
+    const { unserved = [] } = host.ack.value
+    if (isOldest) oldest = revision
     for (const instance of draining) busy.add(instance)
-    if (isWaitedFor && unserved !== undefined && unserved.length > 0)
-      short.push({ host: host.id, list: { unserved, unnamed } })
+    if (isWaitedFor && unserved.length > 0) short.push({ host: host.id, unserved })
   }
   for (const host of world.hosts.values()) {
     const looked = attempt(() => look(host))
     if ('error' in looked) broken.push({ host: host.id, error: looked.error })
   }
-  return { oldest, silent, busy, short, failing, broken }
+  let index: UnservedIndex | undefined
+  const indexed = (): UnservedIndex => {
+    const made = new UnservedIndex()
+    for (const { host, unserved } of short) {
+      const added = attempt(() => made.add(host, unserved))
+      if ('error' in added) broken.push({ host, error: added.error })
+    }
+    return made
+  }
+  return { oldest, silent, busy, unserved: () => (index ??= indexed()), failing, broken }
 }
 
 /** Whether every live proxy applies the routes up to a revision. */
 export const haveApplied = ({ oldest, silent }: Proxies, revision: Revision): boolean =>
   !silent && (oldest === undefined || compareRevisions(oldest, revision) >= 0)
 
+/** A port that is held on every host is told of for so many of them. */
+const evidenceLimit = 8
+
 /**
- * What keeps a service from being served everywhere: each live host that said it cannot serve one of these listeners, and why.
- * A host whose proxy fails is not waited for where others answer; where none does, nobody serves anything.
+ * What keeps a service from being served everywhere: each live host that said it cannot serve one of these listeners, and why; the
+ * first few of them. A host whose proxy fails is not waited for where others answer; where none does, nobody serves anything.
  */
 export function unservedEvidence(
-  { oldest, short, failing }: Proxies,
+  { oldest, unserved, failing }: Proxies,
   service: ServiceName,
   listeners: readonly Listener[],
 ): readonly Evidence[] {
   if (listeners.length === 0) return []
   if (oldest === undefined)
-    return failing.map(({ host, why }) => ({ host, what: `no route is served: the proxy fails: ${why}` }))
-  return short.flatMap(({ host, list }) =>
-    unservedOf(list, service, listeners).map(one => ({ host, what: unservedWords(one) })),
-  )
+    return failing
+      .slice(0, evidenceLimit)
+      .map(({ host, why }) => ({ host, what: `no route is served: the proxy fails: ${why}` }))
+  return unserved()
+    .of(service, listeners, evidenceLimit)
+    .map(({ host, one }) => ({ host, what: unservedWords(one) }))
 }
 
 /**

@@ -12,7 +12,7 @@ import { listenersOf } from '../model/route.ts'
 import type { GenerationRecord, Intent, SpecRecord } from '../model/service.ts'
 import { generationRecord, specRecord } from '../model/service.ts'
 import { type ServiceSpecText, serviceSpec, templateText } from '../model/spec.ts'
-import type { Unserved } from '../model/unserved.ts'
+import type { UnservedList } from '../model/unserved.ts'
 import { type Seen, World } from '../model/world.ts'
 import type { Resolution } from '../rollout/rollout.ts'
 import { type Action, type Question, recordsOf } from './draft.ts'
@@ -67,7 +67,7 @@ export class Stage {
   /** Whether the proxy of a host acknowledges what it gets. */
   acknowledges: (host: HostId) => boolean = () => true
   /** What the proxy of a host cannot serve of what it acknowledges. */
-  cannotServe: (host: HostId) => readonly Unserved[] = () => []
+  cannotServe: (host: HostId) => UnservedList = () => ({})
   /** Sees each plan before it is done. */
   planned: (plan: Plan) => void = () => {}
   /** Services that the planner is told it cannot read. */
@@ -303,9 +303,7 @@ export class Stage {
 
   #acknowledge(host: HostId): void {
     if (this.world.hosts.get(host)?.presence === undefined || !this.acknowledges(host)) return
-    const unserved = this.cannotServe(host)
-    const list = unserved.length === 0 ? {} : { unserved }
-    const seen = this.#seen({ revision: String(this.#revision), draining: [], ...list })
+    const seen = this.#seen({ revision: String(this.#revision), draining: [], ...this.cannotServe(host) })
     this.world.apply({ kind: 'route-ack', host, seen }, this.now)
   }
 

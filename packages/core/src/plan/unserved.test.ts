@@ -1,7 +1,7 @@
 /** A listener that a live host cannot serve: what waits for it, how long, and what does not. */
 import { beforeEach, expect, test } from 'vitest'
 import type { HostId } from '../model/ids.ts'
-import type { Unserved } from '../model/unserved.ts'
+import { mostUnserved, type Unserved } from '../model/unserved.ts'
 import { type Stage, service, threeHosts, web } from './stage.ts'
 
 let stage: Stage
@@ -12,7 +12,7 @@ beforeEach(() => {
 const held: Unserved = { listen: 80, address: '0.0.0.0', reason: 'held', holder: 'process 812 (sshd)' }
 const what = 'port 80 at 0.0.0.0 is held by process 812 (sshd)'
 const cannot = (on: (host: HostId) => boolean, one: Unserved = held) => {
-  stage.cannotServe = host => (on(host) ? [one] : [])
+  stage.cannotServe = host => (on(host) ? { unserved: [one] } : {})
   stage.acknowledgeAgain()
 }
 const rejections = () => stage.world.services.get(service)?.rollout?.value.rejections
@@ -114,19 +114,21 @@ test.each<[string, () => void]>([
   expect(stage.phaseOf(service)).toEqual({ phase: 'settled', live: 1 })
 })
 
-test('a host that cannot name all that it does not serve may mean any listener', () => {
-  const named = { ...held, listen: 81 }
-  stage.cannotServe = () => [named]
+test('many faults of other services, more than a host can name, hold up nobody', () => {
+  const others = Array.from({ length: mostUnserved }, (_, i) => ({ ...held, listen: 1000 + i }))
+  stage.cannotServe = host => (host === 'h3' ? { unserved: others, unnamed: 64 } : {})
   stage.acknowledgeAgain()
-  const host = 'h1' as HostId
-  const ack = stage.world.hosts.get(host)?.ack
-  if (ack === undefined) throw new Error('no acknowledgement')
-  const seen = { ...ack, value: { ...ack.value, unnamed: 9 } }
-  stage.acknowledges = it => it !== host
   stage.put(web(), 1)
-  stage.world.apply({ kind: 'route-ack', host, seen }, stage.now)
   stage.settle()
-  expect(stage.phaseOf(service)?.phase).toBe('warming')
+  expect(stage.phaseOf(service)).toEqual({ phase: 'settled', live: 1 })
+})
+
+test('one that it names holds up its service, though it cannot name them all', () => {
+  stage.cannotServe = host => (host === 'h3' ? { unserved: [held], unnamed: 64 } : {})
+  stage.acknowledgeAgain()
+  stage.put(web(), 1)
+  stage.settle()
+  expect(stage.phaseOf(service)).toEqual({ phase: 'warming', next: 1 })
 })
 
 test('where every proxy fails nothing is served, and nothing settles', () => {
@@ -147,4 +149,30 @@ test('where every proxy fails nothing is served, and nothing settles', () => {
     host: 'h1',
     what: 'no route is served: the proxy fails: the process died',
   })
+})
+
+test('what many hosts cannot serve is read once a plan, and only where a rollout waits for it', () => {
+  let reads = 0
+  const others = Array.from({ length: 10 }, (_, i) => ({
+    ...held,
+    get listen() {
+      reads++
+      return 1000 + i
+    },
+  }))
+  stage.cannotServe = () => ({ unserved: others })
+  stage.acknowledgeAgain()
+  for (let i = 0; i < 20; i++) stage.put({ ...web({ replicas: 0 }), name: `web${i}` }, 1)
+  const readsOfOneStep = () => {
+    const before = reads
+    stage.step()
+    return reads - before
+  }
+  const perPlan = Array.from({ length: 8 }, readsOfOneStep)
+  // Each of the ten entries of the three hosts may be read for more than one key.
+  expect(Math.max(...perPlan)).toBeGreaterThan(0)
+  expect(Math.max(...perPlan)).toBeLessThanOrEqual(2 * 3 * 10)
+  stage.settle()
+  stage.world.touchAll()
+  expect(readsOfOneStep()).toBe(0)
 })

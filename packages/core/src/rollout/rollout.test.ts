@@ -21,7 +21,7 @@ const seen = (changes: Partial<RolloutSeen> = {}): RolloutSeen => ({
   resolution: undefined,
   isReady: () => false,
   applied: false,
-  unserved: [],
+  unserved: () => [],
   phaseMs: 0,
   stalledMs: 0,
   evidence: () => [{ what: 'exit 1' }],
@@ -47,7 +47,7 @@ const intent = (kind: 'undo' | 'abort', to?: number): Intent => ({
   ...(to === undefined ? {} : { to: g(to) }),
 })
 
-const held = [{ host: 'h1', what: 'port 7071 is held by process 812 (sshd)' }]
+const held = () => [{ host: 'h1', what: 'port 7071 is held by process 812 (sshd)' }]
 
 const resolving: Phase = { phase: 'resolving', stable: g(1), next: g(2) }
 const warming: Phase = { phase: 'warming', stable: g(1), next: g(2) }
@@ -329,7 +329,7 @@ test('a generation that was not served is kept with host, port and holder, also 
   const stuck = at(draining)
   const late = seen({ unserved: held, phaseMs: 60_000 })
   const back = advance(stuck, late, policy).rollout
-  const expected = [{ generation: 2, because: 'not-served-by-deadline', evidence: held, at: 1 }]
+  const expected = [{ generation: 2, because: 'not-served-by-deadline', evidence: held(), at: 1 }]
   expect(back.rejections).toEqual(expected)
   const moved = advance(back, { ...late, isReady: () => true }, policy).rollout
   expect(moved.now).toEqual({ phase: 'draining', live: 1, old: 2, undo: true })

@@ -33,8 +33,8 @@ export interface RolloutSeen {
   readonly isReady: (generation: GenerationNumber) => boolean
   /** Every live proxy applies what this phase wants. */
   readonly applied: boolean
-  /** What live hosts say they cannot serve of the service's listeners. */
-  readonly unserved: readonly Evidence[]
+  /** What live hosts say they cannot serve of the service's listeners; asked for in the phases that wait for it. */
+  readonly unserved: () => readonly Evidence[]
   /** Since this leader first saw the phase; a new leader begins afresh. */
   readonly phaseMs: number
   /** Since the phase last got further. */
@@ -422,7 +422,7 @@ function resolving(
 function warming(rollout: Rollout, now: PhaseOf<'warming'>, seen: RolloutSeen, policy: RolloutPolicy): Step {
   const isUndo = now.undo === true
   const isReady = seen.isReady(now.next)
-  if (isReady && (isUndo || seen.unserved.length === 0)) {
+  if (isReady && (isUndo || seen.unserved().length === 0)) {
     const phase: Phase =
       now.stable === undefined
         ? { phase: 'draining', live: now.next, undo: isUndo }
@@ -435,13 +435,13 @@ function warming(rollout: Rollout, now: PhaseOf<'warming'>, seen: RolloutSeen, p
   }
   if (seen.stalledMs < policy.progressDeadlineMs) return same(rollout)
   return isReady
-    ? revert(rollout, now, seen, 'not-served-by-deadline', seen.unserved, notServed(now.next, seen))
+    ? revert(rollout, now, seen, 'not-served-by-deadline', seen.unserved(), notServed(now.next, seen))
     : revert(
         rollout,
         now,
         seen,
         'not-ready-by-deadline',
-        [...seen.evidence(now.next), ...seen.unserved],
+        [...seen.evidence(now.next), ...seen.unserved()],
         `generation ${now.next} was not ready by its deadline`,
       )
 }
@@ -452,7 +452,7 @@ function draining(
   seen: RolloutSeen,
   policy: RolloutPolicy,
 ): Step {
-  if (seen.unserved.length > 0 && !now.undo)
+  if (seen.unserved().length > 0 && !now.undo)
     return seen.phaseMs >= policy.progressDeadlineMs ? moveBack(rollout, now, seen) : same(rollout)
   return seen.applied || seen.phaseMs >= patienceMs ? settle(rollout, now, seen, policy) : same(rollout)
 }
@@ -465,7 +465,7 @@ function moveBack(rollout: Rollout, { live, old }: PhaseOf<'draining'>, seen: Ro
       : seen.isReady(old)
         ? { phase: 'draining', live: old, old: live, undo: true }
         : { phase: 'warming', stable: live, next: old, undo: true }
-  const rejected = reject(rollout, live, 'not-served-by-deadline', seen.unserved, seen)
+  const rejected = reject(rollout, live, 'not-served-by-deadline', seen.unserved(), seen)
   return enter(rejected, phase, seen, 'error', 'reverted', notServed(live, seen))
 }
 
@@ -475,7 +475,8 @@ const isNotServed = ({ rejections }: Rollout, generation: GenerationNumber): boo
   return last?.generation === generation && last.because === 'not-served-by-deadline'
 }
 
-function notServed(generation: GenerationNumber, { unserved: [first] }: RolloutSeen): string {
+function notServed(generation: GenerationNumber, { unserved }: RolloutSeen): string {
+  const [first] = unserved()
   const where = first === undefined ? '' : `: ${first.host}: ${first.what}`
   return `generation ${generation} was not served on every host by its deadline${where}`
 }
