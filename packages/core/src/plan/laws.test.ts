@@ -2,7 +2,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { HostId, ServiceName } from '../model/ids.ts'
-import { doing, hosts, Play } from './play.ts'
+import type { Plan } from './plan.ts'
+import { doing, hosts, Play, unservedLists } from './play.ts'
 import type { Stage } from './stage.ts'
 
 /** S6 capacity, S7 ports, S8 slots, and the route: what must hold at every revision. */
@@ -28,10 +29,39 @@ function check({ world }: Stage): void {
   }
 }
 
+/** What the live hosts say that they cannot serve of a service, all of which listen on port 80 for everybody; T8. */
+const namedBy = ({ world }: Stage, service: ServiceName): readonly string[] =>
+  [...world.hosts.values()]
+    .filter(({ health }) => health === 'alive')
+    .filter(({ ack }) =>
+      (ack?.value.unserved ?? []).some(one => one.listen === 80 && (one.service ?? service) === service),
+    )
+    .map(({ id }) => id)
+
+/** A rollout waits for what live hosts name of its own listeners, and for nothing else. */
+function checkServed(stage: Stage, { services }: Plan): void {
+  for (const { service, actions } of services)
+    for (const action of actions) {
+      if (action.kind !== 'rollout') continue
+      const { now, uid, rejections } = action.rollout
+      const stored = stage.world.services.get(service)?.rollout?.value
+      const before = stored?.uid === uid ? stored : undefined
+      const draining = before?.now.phase === 'draining' && !before.now.undo ? before.now : undefined
+      if (now.phase === 'settled' && now.live === draining?.live) expect(namedBy(stage, service)).toEqual([])
+      const last = rejections.at(-1)
+      const isNew = last !== undefined && last !== before?.rejections.at(-1)
+      if (!isNew || last.because !== 'not-served-by-deadline') continue
+      const hosts = new Set(last.evidence.map(({ host }) => host))
+      expect([...hosts]).toEqual(namedBy(stage, service))
+      expect(hosts.size).toBeGreaterThan(0)
+    }
+}
+
 test('capacity, ports, slots and shares hold at every step; all comes to rest as asked', () => {
   fc.assert(
     fc.property(fc.array(doing, { minLength: 5, maxLength: 60, size: 'max' }), script => {
       const play = new Play()
+      play.stage.planned = made => checkServed(play.stage, made)
       for (const it of script) {
         play.act(it)
         if (it.do === 'step' || it.do === 'settle') check(play.stage)
@@ -68,5 +98,35 @@ test('capacity, ports, slots and shares hold at every step; all comes to rest as
       }
     }),
     { numRuns: 200 },
+  )
+}, 30_000)
+
+test('what hosts cannot serve holds up the services that they name, and no other', () => {
+  const lists = fc.tuple(...hosts.map(() => fc.constantFrom(...unservedLists)))
+  fc.assert(
+    fc.property(fc.array(doing, { maxLength: 20 }), lists, (script, said) => {
+      const play = new Play()
+      const { stage } = play
+      stage.planned = made => checkServed(stage, made)
+      for (const it of script) play.act(it)
+      play.mend()
+      for (const host of hosts)
+        stage.world.apply({ kind: 'host-settings', host: host as HostId, seen: undefined }, stage.now)
+      stage.settle()
+      for (const [i, host] of hosts.entries()) play.act({ do: 'cannot-serve', host, list: said[i] ?? {} })
+      for (const name of ['web', 'api']) {
+        const service = `shop/${name}` as ServiceName
+        play.act({ do: 'remove', name })
+        stage.settle()
+        play.act({ do: 'put', name, replicas: 1, version: 1 })
+        stage.settle()
+        const isNamed = namedBy(stage, service).length > 0
+        expect(stage.phaseOf(service)?.phase).toBe(isNamed ? 'warming' : 'settled')
+        stage.advance(20_000)
+        stage.settle()
+        expect(stage.phaseOf(service)?.phase).toBe(isNamed ? 'reverted' : 'settled')
+      }
+    }),
+    { numRuns: 100 },
   )
 }, 30_000)

@@ -1,9 +1,21 @@
 /** Anything that people and hosts may do to two services on four hosts, for properties of the planner. */
 import fc from 'fast-check'
+import type { ServiceName } from '../model/ids.ts'
+import type { UnservedList } from '../model/unserved.ts'
 import { Stage } from './stage.ts'
 
 export const hosts = ['h1', 'h2', 'h3', 'h4']
 const names = ['web', 'api']
+
+const held = { listen: 80, reason: 'held' as const }
+/** What a host may say that it cannot serve: of the services' listener in several ways, and of others, too many to name. */
+export const unservedLists: readonly UnservedList[] = [
+  {},
+  { unserved: [held] },
+  { unserved: [{ ...held, only: 'public' }] },
+  { unserved: [{ ...held, service: 'shop/web' as ServiceName }] },
+  { unserved: [{ ...held, listen: 81 }], unnamed: 64 },
+]
 
 export const doing = fc.oneof(
   fc.record({
@@ -20,6 +32,11 @@ export const doing = fc.oneof(
   }),
   fc.record({ do: fc.constantFrom('break' as const, 'mend' as const) }),
   fc.record({ do: fc.constantFrom('mute' as const, 'heed' as const) }),
+  fc.record({
+    do: fc.constant('cannot-serve' as const),
+    host: fc.constantFrom(...hosts),
+    list: fc.constantFrom(...unservedLists),
+  }),
   fc.record({ do: fc.constantFrom('unanswered' as const, 'answered' as const) }),
   fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(100, 20_000, 400_000) }),
   fc.record({ do: fc.constantFrom('step' as const, 'settle' as const) }),
@@ -30,9 +47,11 @@ export class Play {
   readonly stage = new Stage()
   readonly asked = new Map<string, { uid: string; generation: number; print: string }>()
   readonly lost = new Set<string>()
+  readonly unserved = new Map<string, UnservedList>()
   #uids = 0
 
   constructor() {
+    this.stage.cannotServe = host => this.unserved.get(host) ?? {}
     for (const host of hosts) this.stage.addHost(host, { cpuMilli: 1000, memoryMiB: 1024 })
   }
 
@@ -92,6 +111,9 @@ export class Play {
         this.stage.acknowledges = () => true
         for (const host of hosts) if (!this.lost.has(host)) this.stage.comeBack(host)
         return
+      case 'cannot-serve':
+        this.unserved.set(it.host, it.list)
+        return this.stage.acknowledgeAgain()
       case 'unanswered':
         this.stage.resolves = () => undefined
         return
@@ -110,6 +132,7 @@ export class Play {
   mend(): void {
     for (const it of ['mend', 'answered'] as const) this.act({ do: it })
     this.lost.clear()
+    this.unserved.clear()
     this.stage.acknowledges = () => true
     for (const host of hosts) this.stage.comeBack(host)
   }
