@@ -5,6 +5,7 @@ import type { HostId, ServiceName } from '../model/ids.ts'
 import type { Plan } from './plan.ts'
 import { doing, hosts, Play, unservedLists } from './play.ts'
 import type { Stage } from './stage.ts'
+import { TrafficFirst } from './traffic-first.ts'
 
 /** S6 capacity, S7 ports, S8 slots, and the route: what must hold at every revision. */
 function check({ world }: Stage): void {
@@ -56,6 +57,21 @@ function checkServed(stage: Stage, { services }: Plan): void {
       expect(hosts.size).toBeGreaterThan(0)
     }
 }
+
+test('nothing stops while a proxy that is waited for may send it traffic', () => {
+  fc.assert(
+    fc.property(fc.array(doing, { minLength: 5, maxLength: 60, size: 'max' }), script => {
+      const play = new Play()
+      const law = new TrafficFirst(play.stage)
+      play.stage.planned = plan => law.check(plan)
+      for (const it of script) {
+        play.act(it)
+        if (it.do !== 'wait') play.stage.step()
+      }
+    }),
+    { numRuns: 300 },
+  )
+}, 30_000)
 
 test('capacity, ports, slots and shares hold at every step; all comes to rest as asked', () => {
   fc.assert(

@@ -1,7 +1,7 @@
 /** Hosts that are neither well nor lost. */
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
-import type { HostId } from '../model/ids.ts'
+import type { HostId, InstanceId } from '../model/ids.ts'
 import { Stage, service, threeHosts, web } from './stage.ts'
 
 let stage: Stage
@@ -66,8 +66,7 @@ describe('a host that is cut off from the store', () => {
   })
 })
 
-const becomesUnreadable = (host: string) =>
-  stage.world.apply({ kind: 'host', host: host as HostId, seen: 'unreadable' }, stage.now)
+const becomesUnreadable = (host: string) => stage.makeUnreadable(host, 'before')
 
 describe('a host whose record cannot be read', () => {
   const endpoints = () =>
@@ -110,13 +109,87 @@ describe('a host whose record cannot be read', () => {
     stage.put(web({ replicas: 3 }), 1)
     stage.settle()
     const before = endpoints()
-    for (const seen of [undefined, 'unreadable'] as const)
-      stage.world.apply({ kind: 'host', host: 'h3' as HostId, seen }, stage.now)
+    stage.makeUnreadable('h3', 'never')
     stage.put(web({ replicas: 4 }), 1)
     stage.settle()
     expect(perHost()).toMatchObject({ h3: 1 })
     expect(endpoints()).toEqual(expect.arrayContaining(before ?? []))
   })
+})
+
+/** What may become of the record of a host whose instances are in the stored route. */
+const changes: readonly { readonly of: string; readonly make: () => void }[] = [
+  { of: 'cannot be read', make: () => stage.makeUnreadable('h1', 'before') },
+  { of: 'a new leader never could read', make: () => stage.makeUnreadable('h1', 'never') },
+  { of: 'has another address now', make: () => stage.changeAddress('h1') },
+  {
+    of: 'has another address, and cannot be read',
+    make: () => {
+      stage.changeAddress('h1')
+      stage.makeUnreadable('h1', 'before')
+    },
+  },
+]
+
+describe.each(changes)('what is in the stored route and on a host whose record $of', ({ make }) => {
+  const releases = (lines: readonly string[]) => lines.filter(line => line.startsWith('release'))
+  beforeEach(() => {
+    stage.put(web({ replicas: 3 }), 1)
+    stage.settle()
+    stage.acknowledges = () => false
+  })
+
+  test.each(['scaled to 0', 'deleted', 'deployed without routes'])(
+    'stops once every proxy let go of it, and not before: %s',
+    how => {
+      if (how === 'scaled to 0') stage.put(web({ replicas: 0 }), 1)
+      else if (how === 'deleted') stage.remove('web')
+      else stage.put(web({ replicas: 0, routes: [] }), 2)
+      make()
+      expect(releases(stage.settle())).toEqual([])
+      expect(stage.running()).toHaveLength(3)
+      stage.acknowledges = () => true
+      stage.acknowledgeAgain()
+      stage.settle()
+      expect(stage.running()).toEqual([])
+    },
+  )
+
+  test('of two of one name the surplus one waits for the route without it, and no longer', () => {
+    const instance = 'shop/web/1/0' as InstanceId
+    const [from] = [...stage.world.hosts.values()].filter(host => host.placements.has(instance))
+    const placed = from?.placements.get(instance)
+    if (from === undefined || placed === undefined) throw new Error('nothing was placed')
+    const host = (from.id === 'h2' ? 'h3' : 'h2') as HostId
+    const twin = { ...placed, value: { ...placed.value, host } }
+    stage.world.apply({ kind: 'placement', host, instance, seen: twin }, stage.now)
+    stage.report(host, instance, 'ready')
+    stage.report(from.id, instance, 'unready')
+    make()
+    expect(releases(stage.settle())).toEqual([])
+    stage.acknowledges = () => true
+    stage.acknowledgeAgain()
+    expect(releases(stage.settle())).toEqual([`release web/1/0 from ${from.id} (unwanted)`])
+  })
+})
+
+test('an instance on a host that a new leader never could read is not reached at the address of another of its name', () => {
+  stage.put(web({ replicas: 1, ports: [{ name: 'http', container: 8080, hostPort: 8080 }] }), 1)
+  stage.settle()
+  const instance = 'shop/web/1/0' as InstanceId
+  const [from] = [...stage.world.hosts.values()].filter(host => host.placements.has(instance))
+  const placed = from?.placements.get(instance)
+  if (from === undefined || placed === undefined) throw new Error('nothing was placed')
+  const host = (from.id === 'h2' ? 'h3' : 'h2') as HostId
+  const twin = { ...placed, value: { ...placed.value, host } }
+  stage.world.apply({ kind: 'placement', host, instance, seen: twin }, stage.now)
+  stage.report(host, instance, 'ready')
+  stage.report(from.id, instance, 'unready')
+  stage.makeUnreadable(host, 'never')
+  stage.settle()
+  expect(stage.running()).toEqual([`web/1/0@${host}`])
+  const endpoints = stage.world.services.get(service)?.route?.value.backings.flatMap(it => it.endpoints)
+  expect(endpoints).toEqual([])
 })
 
 const odd = fc.constantFrom('well', 'unreadable', 'cut-off', 'lost', 'removed')

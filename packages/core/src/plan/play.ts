@@ -30,6 +30,10 @@ export const doing = fc.oneof(
     do: fc.constantFrom('lose' as const, 'return' as const, 'drain' as const),
     host: fc.constantFrom(...hosts),
   }),
+  fc.record({
+    do: fc.constantFrom('garble' as const, 'take over' as const, 'readdress' as const),
+    host: fc.constantFrom(...hosts),
+  }),
   fc.record({ do: fc.constantFrom('break' as const, 'mend' as const) }),
   fc.record({ do: fc.constantFrom('mute' as const, 'heed' as const) }),
   fc.record({
@@ -96,6 +100,12 @@ export class Play {
         return this.stage.comeBack(it.host)
       case 'drain':
         return this.stage.drain(it.host)
+      case 'garble':
+        return this.stage.makeUnreadable(it.host, 'before')
+      case 'take over':
+        return this.stage.makeUnreadable(it.host, 'never')
+      case 'readdress':
+        return this.stage.changeAddress(it.host)
       case 'break':
         this.stage.becomes = () => 'unready'
         return
@@ -128,13 +138,16 @@ export class Play {
     }
   }
 
-  /** Whatever was lost, broken or silent is well again. */
+  /** Whatever was lost, broken, silent or unreadable is well again. */
   mend(): void {
     for (const it of ['mend', 'answered'] as const) this.act({ do: it })
     this.lost.clear()
     this.unserved.clear()
     this.stage.acknowledges = () => true
-    for (const host of hosts) this.stage.comeBack(host)
+    for (const host of hosts) {
+      this.stage.makeReadable(host)
+      this.stage.comeBack(host)
+    }
   }
 }
 

@@ -32,7 +32,10 @@ export function isOnLostHost(world: World, placement: Placement): boolean {
   return !isRegistered(host) || host.health === 'lost'
 }
 
-/** Where an instance is reached; that of a host whose record this leader never could read is as the route has it. */
+/**
+ * Where an instance is reached; that of a host whose record this leader never could read is as the route has it. One of the same
+ * name on a host that is known has its own address there.
+ */
 export function addressOf(
   { view, draft }: ServiceDraft,
   { host, instance, ports }: Placement,
@@ -40,9 +43,15 @@ export function addressOf(
   const known = draft.world.hosts.get(host)
   if (known?.record !== undefined || known?.unreadable !== true) return known?.record?.address
   const print = JSON.stringify(ports)
+  const others = new Set(
+    [...view.placements.values()]
+      .filter(({ value }) => value.instance === instance)
+      .map(({ value }) => draft.world.hosts.get(value.host)?.record?.address),
+  )
   return view.route?.value.backings
     .flatMap(backing => backing.endpoints)
-    .find(it => it.instance === instance && JSON.stringify(it.ports) === print)?.address
+    .find(it => it.instance === instance && JSON.stringify(it.ports) === print && !others.has(it.address))
+    ?.address
 }
 
 /** The stored route has these shares, and every live proxy applies it. */

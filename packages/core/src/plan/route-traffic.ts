@@ -114,4 +114,6 @@ function sameRoute(a: Route, b: Route): boolean {
 
 const listenerPrint = (l: Listener) => [l.protocol, l.listen, l.hostnames, l.path, l.expose, l.port]
 const backingPrint = (b: Backing) => [b.generation, b.share, b.endpoints.map(endpointPrint)]
-const endpointPrint = (e: Endpoint) => JSON.stringify([e.instance, e.address, Object.entries(e.ports).sort()])
+/** Equal for equal endpoints. */
+export const endpointPrint = (e: Endpoint) =>
+  JSON.stringify([e.instance, e.address, Object.entries(e.ports).sort()])

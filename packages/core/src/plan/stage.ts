@@ -3,6 +3,7 @@
  * unless told otherwise. It keeps the passes honest without a process, a clock or a network.
  */
 import { after, type Instant } from '../model/clock.ts'
+import type { HostRecord } from '../model/host.ts'
 import { type GenerationNumber, type HostId, instanceId, placeOf, type ServiceName } from '../model/ids.ts'
 import type { Placement } from '../model/placement.ts'
 import type { InstanceState, Report } from '../model/report.ts'
@@ -73,29 +74,26 @@ export class Stage {
   /** Services that the planner is told it cannot read. */
   unreadable: ReadonlySet<ServiceName> = new Set()
   #revision = 1000
+  /** As they are stored, whether or not the leader can read them. */
+  readonly #records = new Map<HostId, HostRecord>()
+  #addresses = 0
 
   addHost(name: string, changes: StageHost = {}): void {
     const { cpuMilli = 4000, memoryMiB = 8192, labels = {} } = changes
     const { ports = { from: 20_000, to: 29_999 } } = changes
     const host = name as HostId
-    this.world.apply(
-      {
-        kind: 'host',
-        host,
-        seen: this.#seen({
-          id: host,
-          address: `10.0.0.${this.world.hosts.size + 1}`,
-          agentPort: 7071,
-          capacity: { cpuMilli, memoryMiB },
-          labels,
-          ports,
-          engine: { version: '20.10', state: 'up' },
-          proxy: { version: '2.6', state: 'up' },
-          agentVersion: '1',
-        }),
-      },
-      this.now,
-    )
+    this.#records.set(host, {
+      id: host,
+      address: this.#nextAddress(),
+      agentPort: 7071,
+      capacity: { cpuMilli, memoryMiB },
+      labels,
+      ports,
+      engine: { version: '20.10', state: 'up' },
+      proxy: { version: '2.6', state: 'up' },
+      agentVersion: '1',
+    })
+    this.makeReadable(name)
     this.world.apply({ kind: 'presence', host, seen: this.#seen({ since: 0 }) }, this.now)
     this.#acknowledge(host)
   }
@@ -140,6 +138,33 @@ export class Stage {
   /** What operators say of its labels, in the place of what they said before. */
   label(host: string, labels: Readonly<Record<string, string>>): void {
     this.world.apply({ kind: 'host-settings', host: host as HostId, seen: this.#seen({ labels }) }, this.now)
+  }
+
+  /** A newer agent wrote its record. `never`: a new leader took over, which never could read it. */
+  makeUnreadable(name: string, read: 'before' | 'never'): void {
+    const host = name as HostId
+    if (read === 'never') this.world.apply({ kind: 'host', host, seen: undefined }, this.now)
+    this.world.apply({ kind: 'host', host, seen: 'unreadable' }, this.now)
+  }
+
+  makeReadable(name: string): void {
+    const host = name as HostId
+    const record = this.#records.get(host)
+    if (record === undefined) throw new Error(`${host} was never added`)
+    this.world.apply({ kind: 'host', host, seen: this.#seen(record) }, this.now)
+  }
+
+  /** It registers again, under an address that no host had before. */
+  changeAddress(name: string): void {
+    const record = this.#records.get(name as HostId)
+    if (record === undefined) throw new Error(`${name} was never added`)
+    this.#records.set(record.id, { ...record, address: this.#nextAddress() })
+    this.makeReadable(name)
+  }
+
+  /** As its record has it. */
+  addressOf(host: HostId): string | undefined {
+    return this.#records.get(host)?.address
   }
 
   lose(host: string): void {
@@ -305,6 +330,10 @@ export class Stage {
     if (this.world.hosts.get(host)?.presence === undefined || !this.acknowledges(host)) return
     const seen = this.#seen({ revision: String(this.#revision), draining: [], ...this.cannotServe(host) })
     this.world.apply({ kind: 'route-ack', host, seen }, this.now)
+  }
+
+  #nextAddress(): string {
+    return `10.0.0.${++this.#addresses}`
   }
 
   #seen<Value>(value: Value): Seen<Value> {
