@@ -7,10 +7,11 @@ import { remove, unleased } from './collection.ts'
 import { type EventId, events } from './keys.ts'
 import type { Store } from './store.ts'
 
-/** Removes a writer's events without a lease from before a moment. Throws StoreUnavailable. */
-export async function sweepEvents(store: Store, writer: string, before: WallTime): Promise<void> {
+/** Removes a writer's events without a lease from before a moment; says whether there are any at all. Throws StoreUnavailable. */
+export async function sweepEvents(store: Store, writer: string, before: WallTime): Promise<boolean> {
   const { entries } = await store.list(events, writer)
-  const old = entries.filter(({ value, lease }) => lease === undefined && value.at < before)
+  const copied = entries.filter(({ lease }) => lease === undefined)
+  const old = copied.filter(({ value }) => value.at < before)
   for (let from = 0; from < old.length; from += atOnce) {
     const ids = old.slice(from, from + atOnce).map(({ id }): EventId => id)
     await store.commit({
@@ -18,6 +19,7 @@ export async function sweepEvents(store: Store, writer: string, before: WallTime
       writes: ids.map(id => remove(events, id)),
     })
   }
+  return copied.length > 0
 }
 
 const atOnce = 100

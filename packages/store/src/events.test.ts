@@ -109,3 +109,20 @@ test('events without a lease, as a copied store has them, are read for as long a
   expect(await left()).toEqual(['own', 'other'])
   stop.abort()
 })
+
+test('a writer without such events looks for them once, and again when its lease was gone', async () => {
+  const { clock, world, store, stop, writer } = open()
+  let lists = 0
+  const list = store.list.bind(store)
+  store.list = (...args) => {
+    lists++
+    return list(...args)
+  }
+  await writer.ready()
+  await clock.advance(5 * 24 * hourMs)
+  expect(lists).toBe(1)
+  world.revokeAll()
+  await clock.advance(5 * 24 * hourMs)
+  expect(lists).toBe(2)
+  stop.abort()
+})

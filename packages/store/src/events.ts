@@ -52,6 +52,8 @@ export class EventWriter {
   readonly #granted: Promise<void>
   #settle: () => void = () => {}
   #lease: StoreLease | undefined
+  /** Events without a lease come with a copied store: before a start, or with a lease that is gone while this runs. */
+  #maySweep = true
   #refused = false
   #lastMs = 0
   #count = 0
@@ -113,7 +115,10 @@ export class EventWriter {
     const lease = this.#lease
     if (lease === undefined) return
     try {
-      if ((await lease.renew(1500)) === 'gone' && this.#lease === lease) await this.#grant()
+      if ((await lease.renew(1500)) === 'gone' && this.#lease === lease) {
+        this.#maySweep = true
+        await this.#grant()
+      }
     } catch {
       // Not known: the next check tells.
     }
@@ -130,7 +135,7 @@ export class EventWriter {
     while (!signal.aborted) {
       await clock.sleep(checkMs, signal)
       if (signal.aborted) break
-      if (swept === undefined || elapsed(after(swept, dayMs), clock.now()) >= 0) {
+      if (this.#maySweep && (swept === undefined || elapsed(after(swept, dayMs), clock.now()) >= 0)) {
         swept = clock.now()
         await this.#sweep()
       }
@@ -144,9 +149,11 @@ export class EventWriter {
 
   async #sweep(): Promise<void> {
     const { store, clock, writer } = this.#options
+    this.#maySweep = false
     try {
-      await sweepEvents(store, writer, (clock.wall() - keptMs - dayMs) as WallTime)
+      if (await sweepEvents(store, writer, (clock.wall() - keptMs - dayMs) as WallTime)) this.#maySweep = true
     } catch (error) {
+      this.#maySweep = true
       this.#log.info({ error: String(error) }, 'old events without a lease are removed another day')
     }
   }

@@ -39,7 +39,7 @@ const usualQuotaBytes = 2 * 1024 ** 3
 const largestQuotaBytes = 8 * 1024 ** 3
 /** Above this part of the quota there is a warning. */
 const nearQuota = 0.8
-/** The members are asked one after the other, so that a busy store shows some difference; etcd itself refuses requests at 5000. */
+/** The members answer at slightly different moments, so that a busy store shows some difference; etcd itself refuses requests at 5000. */
 const laggingEntries = 2000
 
 /** In the order in which they should be looked at. */
