@@ -3,7 +3,8 @@ import { type HostId, parseServiceName, type ServiceName } from '@boxcar/core/mo
 import type { Seen, WorldChange } from '@boxcar/core/model/world'
 import { type AnyCollection, keyOf, living } from '@boxcar/store/collection'
 import * as keys from '@boxcar/store/keys'
-import type { Change } from '@boxcar/store/store'
+import type { Change, Unreadable } from '@boxcar/store/store'
+import type { Owner } from './internal-errors.ts'
 
 /** Collections that the leader decides from. */
 export const followed: readonly AnyCollection[] = [
@@ -85,46 +86,58 @@ function unreadableChange(collection: AnyCollection, id: unknown): WorldChange |
 }
 
 /** Whom a record is of: a placement or a report is of its service and stands on its host. */
-export function ownersOf(key: string): { readonly service?: ServiceName; readonly host?: HostId } {
+export function ownersOf(key: string): readonly Owner[] {
   const [collection = '', ...parts] = key.split('/')
+  const isOfHost = ofHosts.has(collection)
   const isOfInstance = collection === keys.placements.name || collection === keys.reports.name
-  const host = isOfInstance || ofHosts.has(collection) ? keys.hosts.read(parts[0] ?? '') : undefined
+  const host = isOfInstance || isOfHost ? keys.hosts.read(parts[0] ?? '') : undefined
   const name = isOfInstance ? parts.slice(1, 3) : parts.slice(0, 2)
-  const service = ofHosts.has(collection) ? undefined : parseServiceName(name.join('/'))
-  return { ...(service === undefined ? {} : { service }), ...(host === undefined ? {} : { host }) }
+  const service = isOfHost ? undefined : parseServiceName(name.join('/'))
+  return [
+    ...(service === undefined ? [] : [{ kind: 'service' as const, service }]),
+    ...(host === undefined ? [] : [{ kind: 'host' as const, host }]),
+  ]
 }
 
 const ofHosts: ReadonlySet<string> = new Set(
   [keys.hosts, keys.hostSettingsOf, keys.presences, keys.routeAcks].map(({ name }) => name),
 )
 
-/** Whether somebody is left as it is while this record cannot be read. Any other counts as absent. */
-export const isDecisive = (key: string): boolean => decisive.has(key.slice(0, key.indexOf('/')))
-
-/** Whom records concern that cannot be read. */
+/** Records that cannot be read while somebody is left as it is for it. */
 export interface Unread {
-  /** Planned by a record that cannot be read. */
+  /** Why, by key. */
+  readonly records: ReadonlyMap<string, string>
+  /** Planned by such a record. */
   readonly services: ReadonlySet<ServiceName>
+  /** Whose own record it is. */
   readonly hosts: ReadonlySet<HostId>
 }
 
-export function unreadOf(unreadable: Iterable<string>): Unread {
+export const nothingUnread: Unread = { records: new Map(), services: new Set(), hosts: new Set() }
+
+/** Of what cannot be read all that somebody is left as it is for; anything else counts as absent. */
+export function unreadOf(unreadable: Iterable<Unreadable>): Unread {
+  const records = new Map<string, string>()
   const services = new Set<ServiceName>()
   const hosts = new Set<HostId>()
-  for (const key of unreadable) {
+  for (const { key, reason } of unreadable) {
     const collection = key.slice(0, key.indexOf('/'))
-    const { service, host } = ownersOf(key)
-    if (service !== undefined && planned.has(collection)) services.add(service)
-    if (host !== undefined && collection === keys.hosts.name) hosts.add(host)
+    if (!decisive.has(collection)) continue
+    records.set(key, reason)
+    for (const owner of ownersOf(key)) {
+      if (owner.kind === 'service') services.add(owner.service)
+      if (owner.kind === 'host' && collection === keys.hosts.name) hosts.add(owner.host)
+    }
   }
-  return { services, hosts }
+  return { records, services, hosts }
 }
 
-/** Collections by which a service is planned. */
-const planned: ReadonlySet<string> = new Set(
-  [keys.specs, keys.generations, keys.rollouts, keys.routes, keys.placements].map(({ name }) => name),
+/** Collections by which a service is planned, and those by which a host counts. */
+const decisive: ReadonlySet<string> = new Set(
+  [
+    ...[keys.specs, keys.generations, keys.rollouts, keys.routes, keys.placements],
+    ...[keys.hosts, keys.routeAcks],
+  ].map(({ name }) => name),
 )
-
-const decisive: ReadonlySet<string> = new Set([...planned, keys.hosts.name, keys.routeAcks.name])
 
 const nothing: ReadonlySet<string> = new Set()

@@ -9,7 +9,7 @@ import type { Mirror } from '@boxcar/store/mirror'
 import type { Change } from '@boxcar/store/store'
 import {
   followed,
-  isDecisive,
+  nothingUnread,
   ownersOf,
   type Unread,
   unreadableChanges,
@@ -17,7 +17,7 @@ import {
   unreadOf,
   worldChange,
 } from './feed.ts'
-import type { Doing, InternalErrors, Owner } from './internal-errors.ts'
+import type { Doing, InternalErrors } from './internal-errors.ts'
 
 export interface IntakeDeps {
   readonly mirror: Mirror
@@ -30,8 +30,9 @@ export interface IntakeDeps {
 
 export class Intake {
   readonly #deps: IntakeDeps
-  /** Keys of records that did not parse when they were last looked at. */
-  #unparsed: ReadonlySet<string> = new Set()
+  /** What could not be read when that was last looked at, and the mirror's count of it then. */
+  #unread: Unread = nothingUnread
+  #looked: number | undefined
 
   constructor(deps: IntakeDeps) {
     this.#deps = deps
@@ -56,16 +57,14 @@ export class Intake {
 
   /** Whom records concern that do not parse; the world was told of each as it came. */
   unread(): Unread {
-    const { unreadable } = this.#deps.mirror
-    const unparsed = new Set<string>()
-    for (const [key, { reason }] of unreadable)
-      if (isDecisive(key)) {
-        unparsed.add(key)
-        this.#noteUnread(key, reason, true)
-      }
-    for (const key of this.#unparsed) if (!unparsed.has(key)) this.#noteRead(key)
-    this.#unparsed = unparsed
-    return unreadOf(unreadable.keys())
+    const { unreadable, unreadableChanges } = this.#deps.mirror
+    if (this.#looked === unreadableChanges) return this.#unread
+    const before = this.#unread
+    this.#unread = unreadOf(unreadable.values())
+    this.#looked = unreadableChanges
+    for (const [key, reason] of this.#unread.records) this.#noteUnread(key, reason, true)
+    for (const key of before.records.keys()) if (!this.#unread.records.has(key)) this.#noteRead(key)
+    return this.#unread
   }
 
   /** Services of which something cannot be read: they are left as they are. */
@@ -85,9 +84,8 @@ export class Intake {
     const taken = attempt(() => this.#apply(worldChange(change, mirror.unreadable), now))
     if ('value' in taken) return this.#noteRead(key)
     this.#noteUnread(key, taken.error)
-    const leavingOut = { words: 'leaving out what cannot be read', key: `${key} left out` }
-    for (const owner of listedOwners(key).slice(0, 1))
-      errors.contain(owner, leavingOut, () => this.#apply(unreadableInstead(change), now))
+    for (const owner of ownersOf(key).slice(0, 1))
+      errors.contain(owner, leavingOut(key), () => this.#apply(unreadableInstead(change), now))
   }
 
   #apply(change: WorldChange | undefined, now: Instant): void {
@@ -95,23 +93,19 @@ export class Intake {
   }
 
   #noteUnread(key: string, error: unknown, isTold = false): void {
-    for (const owner of listedOwners(key)) this.#deps.errors.note(owner, reading(key, isTold), error)
+    for (const owner of ownersOf(key)) this.#deps.errors.note(owner, reading(key, isTold), error)
   }
 
   #noteRead(key: string): void {
-    for (const owner of listedOwners(key)) this.#deps.errors.clear(owner, reading(key))
+    for (const owner of ownersOf(key))
+      for (const doing of [reading(key), leavingOut(key)]) this.#deps.errors.clear(owner, doing)
   }
 }
 
 const readingWords = 'reading its records'
 /** What does not parse has an event of its own. */
 const reading = (key: string, isTold = false): Doing => ({ words: readingWords, key, isTold })
-
-/** Whom a record concerns. */
-function listedOwners(key: string): readonly Owner[] {
-  const { service, host } = ownersOf(key)
-  return [
-    ...(service === undefined ? [] : [{ kind: 'service' as const, service }]),
-    ...(host === undefined ? [] : [{ kind: 'host' as const, host }]),
-  ]
-}
+const leavingOut = (key: string): Doing => ({
+  words: 'leaving out what cannot be read',
+  key: `${key} left out`,
+})

@@ -1,8 +1,10 @@
 /**
  * Failures of the leader itself, each contained to the one service or host that it concerns: what throws there is noted here, and the
- * loop goes on with the others (invariant L11). An error stands until the same thing succeeds, and is told once.
+ * loop goes on with the others (invariant L11). An error stands until the same thing succeeds, and is told once; one that comes back
+ * is told again, though not at short intervals.
  */
 import { errorText } from '@boxcar/core/model/attempt'
+import { type Clock, elapsed, type Instant } from '@boxcar/core/model/clock'
 import { byId, type HostId, type ServiceName } from '@boxcar/core/model/ids'
 import { cutText } from '@boxcar/core/model/text'
 import type { Obstacle } from '@boxcar/core/placement/obstacle'
@@ -27,7 +29,7 @@ export interface Doing {
 /** What the leader fails at for one owner. */
 export interface Failing {
   readonly owner: Owner
-  /** All that stand, at most a few. */
+  /** All that stand and read differently, at most a few. */
   readonly standing: readonly InternalError[]
   /** Those that no event tells of yet. */
   readonly untold: readonly InternalError[]
@@ -44,15 +46,20 @@ const mostErrorBytes = 1024
 const mostShown = 5
 /** Texts remembered as told; beyond that some are told again. */
 const mostTold = 10_000
+/** An error that comes and goes is told no more often. */
+const tellAgainMs = 600_000
 
 export class InternalErrors {
+  readonly #clock: Clock
   readonly #log: Log
   readonly #onHost: (host: HostId, standing: InternalError | undefined) => void
   readonly #entries = new Map<string, Entry>()
-  readonly #told = new Set<string>()
+  /** When each was told last. */
+  readonly #told = new Map<string, Instant>()
 
   /** `onHost` hears what stands of a host whenever that changes. */
-  constructor(log: Log, onHost: (host: HostId, standing: InternalError | undefined) => void) {
+  constructor(clock: Clock, log: Log, onHost: (host: HostId, standing: InternalError | undefined) => void) {
+    this.#clock = clock
     this.#log = log
     this.#onHost = onHost
   }
@@ -96,14 +103,16 @@ export class InternalErrors {
     if (before?.error === error.error && before.doing === error.doing) return
     entry.standing.set(keyOf(doing), error)
     const print = `${printOf(owner)} ${error.doing} ${error.error}`
-    if (!this.#told.has(print)) {
+    const now = this.#clock.now()
+    const told = this.#told.get(print)
+    if (told === undefined || elapsed(told, now) >= tellAgainMs) {
       if (doing.isTold !== true) {
         // Shown: an obstacle of the service or host, and an event `internal-error`.
         this.#log.error({ err: thrown, ...owner, doing: doing.words }, 'internal error: this is a bug')
         entry.untold = [...entry.untold, error].slice(-mostShown)
       }
       if (this.#told.size >= mostTold) this.#told.clear()
-      this.#told.add(print)
+      this.#told.set(print, now)
     }
     this.#tellHost(entry)
   }
@@ -132,7 +141,7 @@ export class InternalErrors {
       .sort(([a], [b]) => byId(a, b))
       .map(([, { owner, standing, untold }]) => ({
         owner,
-        standing: [...standing.values()].slice(0, mostShown),
+        standing: distinct(standing.values()).slice(0, mostShown),
         untold,
       }))
   }
@@ -169,6 +178,11 @@ export class InternalErrors {
     }
   }
 }
+
+/** Several records may fail for the same reason: people read it once. */
+const distinct = (errors: Iterable<InternalError>): readonly InternalError[] => [
+  ...new Map([...errors].map(error => [`${error.doing}: ${error.error}`, error])).values(),
+]
 
 const keyOf = ({ words, key = words }: Doing): string => key
 

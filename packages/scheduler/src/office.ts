@@ -64,7 +64,9 @@ export class Office {
     this.#deps = deps
     this.#troubles = deps.mirror.troubles
     this.#retries = new Retries(deps.clock)
-    this.#errors = new InternalErrors(deps.log, (host, failure) => this.#world.setFailure(host, failure))
+    this.#errors = new InternalErrors(deps.clock, deps.log, (host, failure) =>
+      this.#world.setFailure(host, failure),
+    )
     this.#intake = new Intake({
       ...deps,
       world: this.#world,

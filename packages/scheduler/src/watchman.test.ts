@@ -88,7 +88,7 @@ const office = () =>
       },
       resolve: () => Promise.reject(new Error('nobody resolves here')),
     },
-    new InternalErrors(noLog, (id, failure) => world.setFailure(id, failure)),
+    new InternalErrors(clock, noLog, (id, failure) => world.setFailure(id, failure)),
   )
 
 beforeEach(() => {

@@ -14,7 +14,7 @@ import type { HostRecord } from '@boxcar/core/model/host'
 import type { HostId } from '@boxcar/core/model/ids'
 import { type HostState, isRegistered, type World } from '@boxcar/core/model/world'
 import type { Agents } from './agents.ts'
-import type { InternalErrors } from './internal-errors.ts'
+import type { Doing, InternalErrors } from './internal-errors.ts'
 
 export interface Watching {
   readonly held: { readonly because: string; readonly hosts: readonly HostId[] } | undefined
@@ -78,9 +78,12 @@ export class Watchman {
     }
   }
 
+  /** It is back or was removed: what failed while it was missing is over. */
   #forget(id: HostId): void {
-    this.#absences.delete(id)
     this.#vanished.delete(id)
+    if (!this.#absences.delete(id)) return
+    for (const doing of [asking, ...stepsOfAbsence.map(judging)])
+      this.#errors.clear({ kind: 'host', host: id }, doing)
   }
 
   #judgeAbsent(world: World, known: number, now: Instant): Watching {
@@ -146,19 +149,27 @@ export class Watchman {
 
   /** One that cannot be asked, since asking throws, does not answer either. */
   async #hear(id: HostId, record: HostRecord | undefined, asked: Instant): Promise<void> {
-    const doing = { words: 'asking it whether it is alive' }
+    const owner = { kind: 'host', host: id } as const
     const didAnswer =
       record !== undefined &&
-      (await this.#errors.containLater({ kind: 'host', host: id }, doing, () => this.#agents.isAlive(record)))
+      (await this.#errors.containLater(owner, asking, () => this.#agents.isAlive(record)))
     const known = this.#absences.get(id)
     if (known !== undefined) this.#absences.set(id, heard(known, asked, didAnswer === true))
+    else this.#errors.clear(owner, asking) // it came back meanwhile
   }
 
   /** One host at a time: what throws at one concerns no other. `step` tells the steps of a look apart. */
-  #judge<Value>(host: HostId, step: string, run: () => Value): Value | undefined {
-    return this.#errors.contain({ kind: 'host', host }, { words: 'judging its health', key: step }, run)
+  #judge<Value>(host: HostId, step: Step, run: () => Value): Value | undefined {
+    return this.#errors.contain({ kind: 'host', host }, judging(step), run)
   }
 }
+
+/** Steps that are taken only while a host is missing. */
+const stepsOfAbsence = ['candidate', 'evict', 'absent'] as const
+type Step = 'note' | (typeof stepsOfAbsence)[number]
+
+const asking: Doing = { words: 'asking it whether it is alive' }
+const judging = (step: Step): Doing => ({ words: 'judging its health', key: step })
 
 /** The host as one to call lost, if its time has come. */
 function candidatesOf(absence: Absence, world: World, now: Instant): readonly Candidate[] {

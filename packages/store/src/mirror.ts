@@ -48,6 +48,7 @@ export class Mirror {
   readonly #held = new Map<string, Held>()
   readonly #collections = new Map<string, AnyCollection>()
   readonly #unreadable = new Map<string, Unreadable>()
+  #unreadableChanges = 0
   readonly #listeners = new Set<MirrorListener>()
   /** Rings at every step, quiet ones too. */
   readonly #steps = new Bell()
@@ -111,6 +112,11 @@ export class Mirror {
   /** Stored values that do not parse, by key; they are treated as absent. */
   get unreadable(): ReadonlyMap<string, Unreadable> {
     return this.#unreadable
+  }
+
+  /** Rises whenever `unreadable` changes. */
+  get unreadableChanges(): number {
+    return this.#unreadableChanges
   }
 
   /** Hears every difference from now on; ends with the function returned. */
@@ -202,6 +208,7 @@ export class Mirror {
     return changes.filter(change => {
       const key = keyOf(change.collection, change.kind === 'put' ? change.entry.id : change.id)
       const isOff = !justNow.has(key) && this.#unreadable.delete(key)
+      if (isOff) this.#unreadableChanges++
       return this.#apply(change) || isOff
     })
   }
@@ -287,6 +294,7 @@ export class Mirror {
   }
 
   #noteUnreadable(found: readonly Unreadable[], isAll: boolean): void {
+    if (isAll ? this.#unreadable.size + found.length > 0 : found.length > 0) this.#unreadableChanges++
     const before = isAll ? new Map(this.#unreadable) : this.#unreadable
     if (isAll) this.#unreadable.clear()
     for (const one of found) {
