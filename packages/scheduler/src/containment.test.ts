@@ -8,7 +8,7 @@ import { serviceName } from '@boxcar/core/model/ids'
 import type { Placement } from '@boxcar/core/model/placement'
 import { obstacleWords } from '@boxcar/core/placement/words'
 import { put, remove } from '@boxcar/store/collection'
-import { EventWriter, type EventWriterOptions } from '@boxcar/store/events'
+import { type EventText, EventWriter, type EventWriterOptions, type ToldEvent } from '@boxcar/store/events'
 import * as keys from '@boxcar/store/keys'
 import type { MemoryStore } from '@boxcar/store/memory/memory-store'
 import type { Change, CommitOutcome, Key, Write } from '@boxcar/store/store'
@@ -163,16 +163,16 @@ const garbled = (key: string, reason: RegExp, of: 'service' | 'host' = 'service'
 
 /** Writes no events of some kind. */
 class FailingEvents extends EventWriter {
-  readonly #fails: (event: Parameters<EventWriter['write']>[0]) => boolean
+  readonly #fails: (event: EventText) => boolean
 
-  constructor(options: EventWriterOptions, fails: (event: Parameters<EventWriter['write']>[0]) => boolean) {
+  constructor(options: EventWriterOptions, fails: (event: EventText) => boolean) {
     super(options)
     this.#fails = fails
   }
 
-  override write(event: Parameters<EventWriter['write']>[0]): Write {
+  override told(event: EventText): ToldEvent {
     if (failing && this.#fails(event)) throw new Error('this event cannot be written')
-    return super.write(event)
+    return super.told(event)
   }
 }
 

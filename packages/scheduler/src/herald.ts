@@ -1,16 +1,24 @@
-/** What the leader tells that belongs to no plan. Each is said once, and again when it reads differently. */
+/** What the leader tells that belongs to no plan. Each is said once, and again when it reads differently; it is kept until it is written. */
+import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
 import { byId, type HostId, type ServiceName, serviceParts } from '@boxcar/core/model/ids'
 import type { Term } from '@boxcar/store/election'
-import type { EventText, EventWriter } from '@boxcar/store/events'
+import type { EventText, EventWriter, ToldEvent } from '@boxcar/store/events'
 import type { Store } from '@boxcar/store/store'
 import type { Unread } from './feed.ts'
-import type { InternalErrors } from './internal-errors.ts'
+import type { Doing, InternalErrors } from './internal-errors.ts'
 import type { Watching } from './watchman.ts'
 
 export interface HeraldDeps {
   readonly store: Store
   readonly events: EventWriter
+  readonly clock: Clock
 }
+
+/** A store that does not take what is told is asked again after so long. */
+const retryMs = 1000
+/** Kept at most until it is written; beyond that the oldest are dropped. */
+const mostKept = 100
+const mostAtOnce = 20
 
 export class Herald {
   readonly #deps: HeraldDeps
@@ -20,6 +28,9 @@ export class Herald {
   #cutOff: ReadonlySet<HostId> = new Set()
   #unread = ''
   readonly #tooLarge = new Set<ServiceName>()
+  #unwritten: readonly ToldEvent[] = []
+  #isWriting = false
+  #writeAt: Instant | undefined
 
   constructor(deps: HeraldDeps, term: Term, errors: InternalErrors) {
     this.#deps = deps
@@ -67,14 +78,37 @@ export class Herald {
     this.#tooLarge.delete(service)
   }
 
-  #tell(event: EventText): void {
-    void this.#errors.containLater({ kind: 'cluster' }, { words: `telling of ${event.kind}` }, async () => {
-      const { store, events } = this.#deps
-      const written = events.write({ ...event, term: this.#term.id })
-      await store.commit({ guards: [this.#term.guard], writes: [written] })
+  /** Writes what was told and is not written yet; an event keeps its id, so that one of which nobody knows is not doubled. */
+  async write(): Promise<void> {
+    const { store, events, clock } = this.#deps
+    const some = this.#unwritten.slice(0, mostAtOnce)
+    const isEarly = this.#writeAt !== undefined && clock.now() < this.#writeAt
+    if (some.length === 0 || this.#isWriting || isEarly) return
+    this.#isWriting = true
+    const isWritten = await this.#errors.containLater({ kind: 'cluster' }, writing, async () => {
+      const writes = some.map(event => events.writeTold(event))
+      const { kind } = await store.commit({ guards: [this.#term.guard], writes })
+      if (kind === 'stale') await events.check()
+      return kind === 'committed'
     })
+    this.#isWriting = false
+    if (isWritten === true) this.#unwritten = this.#unwritten.filter(event => !some.includes(event))
+    else this.#writeAt = after(clock.now(), retryMs)
+    if (isWritten === true) await this.write() // what was told meanwhile
+  }
+
+  #tell(event: EventText): void {
+    const telling = { words: `telling of ${event.kind}` }
+    const told = this.#errors.contain({ kind: 'cluster' }, telling, () =>
+      this.#deps.events.told({ ...event, term: this.#term.id }),
+    )
+    if (told === undefined) return
+    this.#unwritten = [...this.#unwritten, told].slice(-mostKept)
+    void this.write()
   }
 }
+
+const writing: Doing = { words: 'writing down what it told' }
 
 const heldWords: Readonly<Record<string, string>> = {
   'many-vanished': 'many hosts vanished together',

@@ -94,13 +94,15 @@ export class Office {
     const { clock } = this.#deps
     const watching = this.#watchman.look(this.#world)
     this.#remark(() => this.#herald.tellOfHosts(watching))
+    void this.#herald.write()
     if (await this.#seesOwnWrites()) {
-      const retried = this.#retries.take(this.#world.dirty)
+      const { due, heldBack } = this.#retries.take()
+      for (const service of due) this.#world.dirty.add(service)
       const since = this.#world.revision
       const unread = this.#intake.unread()
       this.#remark(() => this.#herald.tellUnread(unread))
       const unreadable = this.#intake.unreadServices()
-      const policy = { term: this.#term.id, wall: clock.wall(), unreadable }
+      const policy = { term: this.#term.id, wall: clock.wall(), unreadable, heldBack }
       const planned = plan(this.#world, this.#memory, policy, clock.now())
       for (const question of planned.questions) this.#questions.ask(question, this.#world)
       for (const { service, error } of planned.broken) {
@@ -109,7 +111,7 @@ export class Office {
       }
       for (const { host, error } of planned.brokenHosts) this.#intake.noteAck(host, error)
       const busy = new Set([...planned.services, ...planned.broken].map(it => it.service))
-      for (const service of retried) if (!busy.has(service)) this.#succeeded(service)
+      for (const service of due) if (!busy.has(service)) this.#succeeded(service)
       if (planned.unfinished) this.wake.ring()
       await this.#commit(planned, since)
       await this.#writeErrors()
@@ -158,9 +160,9 @@ export class Office {
       log.debug({ since, groups: groups.length, ms: elapsed(began, clock.now()) }, 'planned')
   }
 
-  /** None where they cannot be made. A service whose plan failed before is committed alone. */
+  /** None where they cannot be made. */
   #groupsOf(service: ServicePlan, planned: Planned): readonly Group<ServiceName>[] {
-    const isSuspect = this.#retries.timesFailed(service.service) > 0
+    const isSuspect = this.#retries.isSuspect(service.service)
     const groups = this.#errors.contain(ofService(service.service), writing, () =>
       groupsOf(service, planned, isSuspect),
     )
@@ -211,7 +213,8 @@ export class Office {
     if (refused.kind === 'stale') void events.check()
     if (refused.kind === 'too-large') this.#herald.tellTooLarge(service)
     // What was planned from is simply older than what stands: try at once. Anything else needs time to pass.
-    this.#failed(service, refused.kind === 'stale' ? 0 : slowRetryMs)
+    const isSuspect = mayHarmOthers(refused, this.#retries.timesFailed(service))
+    this.#failed(service, refused.kind === 'stale' ? 0 : slowRetryMs, isSuspect)
     const reason = refusalOf(refused, this.#retries.timesFailed(service))
     if (reason !== undefined) this.#errors.note(ofService(service), committing(refused), reason)
   }
@@ -229,9 +232,9 @@ export class Office {
   }
 
   /** It is planned again when its next try is due, and not before: a time that has come would have it planned at every turn. */
-  #failed(service: ServiceName, leastMs: number): void {
+  #failed(service: ServiceName, leastMs: number, isSuspect = false): void {
     this.#memory.wakeAt.delete(service)
-    this.#retries.failed(service, leastMs)
+    this.#retries.failed(service, leastMs, isSuspect)
   }
 
   /** What the store says of leases just after it was away, however shortly, is not believed for a while. */
@@ -256,6 +259,23 @@ type Refused = Exclude<GroupOutcome<unknown>['outcome'], { kind: 'committed' }>
 
 /** As often in a row a plan may be refused for what changed meanwhile, or get no answer, before that counts as a failure. */
 const timesBeforeTold = 8
+
+/**
+ * Whether what shares a transaction with the plan would be refused again with it. A full store refuses whatever it gets, and a plan
+ * from before a change is stale once.
+ */
+function mayHarmOthers({ kind }: Refused, timesBefore: number): boolean {
+  switch (kind) {
+    case 'unknown':
+    case 'invalid':
+    case 'too-large':
+      return true
+    case 'stale':
+      return timesBefore > 0
+    case 'full':
+      return false
+  }
+}
 
 /** Why a refusal is a failure to be told; nothing where time mends it, or where it is not the service's. */
 function refusalOf(refused: Refused, times: number): string | undefined {

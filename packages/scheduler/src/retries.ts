@@ -7,9 +7,16 @@ const timesAtOnce = 2
 const stepMs = 15
 const mostMs = 5000
 
+interface Retry {
+  readonly at: Instant
+  readonly times: number
+  /** Whatever shares its transaction may fail with it. */
+  readonly isSuspect: boolean
+}
+
 export class Retries {
   readonly #clock: Clock
-  readonly #again = new Map<ServiceName, { readonly at: Instant; readonly times: number }>()
+  readonly #again = new Map<ServiceName, Retry>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -25,11 +32,21 @@ export class Retries {
     return this.#again.get(service)?.times ?? 0
   }
 
-  /** A plan was refused; it is made again after `leastMs` or more. */
-  failed(service: ServiceName, leastMs: number): void {
-    const times = (this.#again.get(service)?.times ?? 0) + 1
+  /** Whether its plan is to be committed alone. */
+  isSuspect(service: ServiceName): boolean {
+    return this.#again.get(service)?.isSuspect === true
+  }
+
+  /** A plan was refused; it is made again after `leastMs` or more. Once suspect it stays so until it is done. */
+  failed(service: ServiceName, leastMs: number, isSuspect = false): void {
+    const known = this.#again.get(service)
+    const times = (known?.times ?? 0) + 1
     const delayMs = Math.max(leastMs, times <= timesAtOnce ? 0 : Math.min(stepMs * 2 ** times, mostMs))
-    this.#again.set(service, { at: after(this.#clock.now(), delayMs), times })
+    this.#again.set(service, {
+      at: after(this.#clock.now(), delayMs),
+      times,
+      isSuspect: isSuspect || known?.isSuspect === true,
+    })
   }
 
   /** It was not even tried: it is due at once, and this does not count. */
@@ -43,18 +60,18 @@ export class Retries {
     this.#again.delete(service)
   }
 
-  /** Marks what is due as dirty and holds back what is not; gives what it marked. Each stays counted until it is done. */
-  take(dirty: Set<ServiceName>): readonly ServiceName[] {
+  /** What is to be planned now, and what is not to be planned yet, whatever touches it. Each stays counted until it is done. */
+  take(): { readonly due: ReadonlySet<ServiceName>; readonly heldBack: ReadonlySet<ServiceName> } {
     const now = this.#clock.now()
-    const due: ServiceName[] = []
-    for (const [service, { at, times }] of this.#again) {
-      if (at > now) dirty.delete(service)
+    const due = new Set<ServiceName>()
+    const heldBack = new Set<ServiceName>()
+    for (const [service, retry] of this.#again) {
+      if (retry.at > now) heldBack.add(service)
       else {
-        due.push(service)
-        dirty.add(service)
-        this.#again.set(service, { at: after(now, mostMs), times })
+        due.add(service)
+        this.#again.set(service, { ...retry, at: after(now, mostMs) })
       }
     }
-    return due
+    return { due, heldBack }
   }
 }

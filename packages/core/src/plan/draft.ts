@@ -87,6 +87,8 @@ export interface PlanPolicy {
   readonly wall: number
   /** Services with a record that cannot be read: what is not understood is no reason to stop anything, so they are let be. */
   readonly unreadable?: ReadonlySet<ServiceName>
+  /** Services whose last plan was not committed: they are planned again in their time, and not for anything that touches them. */
+  readonly heldBack?: ReadonlySet<ServiceName>
 }
 
 /** One service's part of the plan, with what every pass needs at hand. */

@@ -46,6 +46,7 @@ export function plan(world: World, memory: Memory, policy: PlanPolicy, now: Inst
   world.dirty.clear()
   const broken: Broken[] = []
   for (const name of names) {
+    if (policy.heldBack?.has(name) === true) continue
     const view = world.services.get(name)
     if (view === undefined) memory.forget(name)
     else if (policy.unreadable?.has(name) !== true) {
