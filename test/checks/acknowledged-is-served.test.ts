@@ -87,6 +87,25 @@ test('what is acknowledged and answered, named, noticed soon, or not promised is
   expect(report).toEqual({ violations: [], checked: { calls: 3, named: 1, settled: 1, shown: 2 } })
 })
 
+const moving = { phase: 'draining', live: 2, old: 1, undo: false }
+const resolving = { phase: 'resolving', stable: 1, next: 2 }
+test('a generation may settle where the one before was not served either', () => {
+  const before = [route(10), phase(11, draining), ack(20, 'h1'), phase(30, settled), ack(40, 'h2', [held])]
+  const changes = [...before, phase(50, resolving), phase(60, moving), ack(65, 'h3', [held])]
+  const settling = phase(70, { phase: 'settled', live: 2, warm: 1 })
+  expect(check([...changes, settling]).violations).toEqual([])
+  const taken = check([...changes, ack(66, 'h1', [held]), settling]).violations
+  expect(taken).toEqual(['T8: shop/web settled at 70 ms while h1 could not serve port 80'])
+  const added = check([
+    phase(50, resolving),
+    ...before.slice(0, 1),
+    ack(55, 'h2', [held]),
+    phase(60, moving),
+    settling,
+  ])
+  expect(added.violations).toEqual(['T8: shop/web settled at 70 ms while h2 could not serve port 80'])
+})
+
 const served = [route(10), phase(11, draining), ack(20, 'h1')]
 test.each<[string, ReturnType<typeof check>, RegExp]>([
   [

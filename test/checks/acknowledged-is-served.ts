@@ -1,7 +1,8 @@
 /**
  * Invariant T8: after a host acknowledged a revision, a connection to each of its listeners at that revision is answered by the
  * application, or the acknowledgement names the listener, the reason and who holds it; a rollout settles only when every live host
- * serves every listener, and nothing that a person is shown says otherwise.
+ * serves every listener, and nothing that a person is shown says otherwise. It may settle where the generation before was not
+ * served either: on a port that is not new, and that the host did not serve when traffic was moved (ADR 19).
  */
 import { type Rollout, rollout } from '@boxcar/core/model/rollout'
 import { type Listener, type Route, type RouteAck, route, routeAck } from '@boxcar/core/model/route'
@@ -63,8 +64,8 @@ export function checkAcknowledgedIsServed(
     const settled = before.settles(change)
     if (settled !== undefined) {
       checked.settled++
-      for (const host of before.notServing(settled))
-        violations.push(`T8: ${settled.service} settled at ${at} ms while ${host}`)
+      for (const missed of before.notServingSince(settled))
+        violations.push(`T8: ${settled.service} settled at ${at} ms while ${missed}`)
     }
     before.apply(change)
   }
@@ -116,8 +117,14 @@ class State {
   readonly routes: Map<string, { readonly value: Route; readonly modified: string }>
   readonly acks: Map<string, RouteAck>
   readonly rollouts: Map<string, Rollout>
+  /** The ports of a service's route when its last settled generation was about to be followed by another. */
+  readonly portsBefore: Map<string, readonly number[]>
+  /** `host port` that was served when the traffic of a service began to move away from an earlier generation. */
+  readonly servedAtSwitch: Map<string, ReadonlySet<string>>
 
   constructor(before?: State) {
+    this.portsBefore = new Map(before?.portsBefore)
+    this.servedAtSwitch = new Map(before?.servedAtSwitch)
     this.routes = new Map(before?.routes)
     this.acks = new Map(before?.acks)
     this.rollouts = new Map(before?.rollouts)
@@ -136,9 +143,26 @@ class State {
         else this.acks.delete(id)
         return
       case 'rollouts':
-        if (change.kind === 'put') this.rollouts.set(id, rollout.parse(change.entry.value))
+        if (change.kind === 'put') this.#enter(id, rollout.parse(change.entry.value))
         else this.rollouts.delete(id)
     }
+  }
+
+  #enter(service: string, next: Rollout): void {
+    const last = this.rollouts.get(service)
+    const ports = this.routes.get(service)?.value.listeners.map(({ listen }) => listen) ?? []
+    const live = last?.now.phase === 'settled' ? last.now.live : undefined
+    const isBegun = live !== undefined && next.now.phase === 'resolving'
+    if (isBegun && (last?.same[last.asked] ?? last?.asked) === live) this.portsBefore.set(service, ports)
+    if (last?.now.phase !== 'draining' && next.now.phase === 'draining') {
+      const served = [...this.acks].flatMap(([host, ack]) =>
+        ports
+          .filter(listen => this.nameOf({ service, listen }, ack) === undefined)
+          .map(at => `${host} ${at}`),
+      )
+      this.servedAtSwitch.set(service, new Set(served))
+    }
+    this.rollouts.set(service, next)
   }
 
   /** The rollout that this change settles, if it does; one on its way back is no promise, and one that moved nothing is none either. */
@@ -151,11 +175,27 @@ class State {
 
   /** Each host that acknowledges anything and does not serve all of a service, in words. */
   notServing({ service }: { readonly service: string }): readonly string[] {
+    return this.#missing(service, () => true)
+  }
+
+  /** The same, without what was not served of the generation that it follows. */
+  notServingSince({ service }: Rollout): readonly string[] {
+    const now = this.rollouts.get(service)?.now
+    const isFirst = now?.phase !== 'draining' || now.old === undefined
+    const isOld = (port: number) => this.portsBefore.get(service)?.includes(port) === true
+    const wasServed = (host: string, port: number) =>
+      this.servedAtSwitch.get(service)?.has(`${host} ${port}`) === true
+    return this.#missing(service, (host, port) => isFirst || !isOld(port) || wasServed(host, port))
+  }
+
+  #missing(service: string, counts: (host: string, port: number) => boolean): readonly string[] {
     const known = this.routes.get(service)
     if (known === undefined) return []
     return [...this.acks].flatMap(([host, ack]) => {
       if (compareRevisions(ack.revision, known.modified) < 0) return [`${host} had not applied its route`]
-      const missed = known.value.listeners.filter(listener => namedIn(ack, service, listener) !== undefined)
+      const missed = known.value.listeners.filter(
+        listener => namedIn(ack, service, listener) !== undefined && counts(host, listener.listen),
+      )
       return missed.map(({ listen }) => `${host} could not serve port ${listen}`)
     })
   }

@@ -112,6 +112,8 @@ test('a rollout says what it waits for', async () => {
   await server.roll(web, { phase: 'warming', next: g(1) })
   await acknowledge('h1', [held])
   expect((await service()).rollout.words).toMatch(/; it waits for h1: port 81 at 0\.0\.0\.0 is held/)
+  await server.roll(web, { phase: 'warming', stable: g(1), next: g(2) })
+  expect((await service()).rollout.words).toMatch(/generation 1 answers; h1: port 81 at 0\.0\.0\.0 is held/)
   await server.roll(web, { phase: 'draining', live: g(1), undo: true })
   expect((await service()).rollout.words).toMatch(/, but not everywhere: h1: port 81/)
 })

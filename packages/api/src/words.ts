@@ -2,6 +2,7 @@
 
 import { plural } from '@boxcar/core/model/plural'
 import type { Rejection, Rollout } from '@boxcar/core/model/rollout'
+import { holdsUpRollout } from '@boxcar/core/rollout/unserved'
 import type { UnservedView } from './views.ts'
 
 export function rejectionWords(rejection: Pick<Rejection, 'generation' | 'because'>): string {
@@ -37,13 +38,16 @@ export function rolloutWords(
   if (rollout === undefined || missed === undefined) return words
   const { now } = rollout
   if (now.phase === 'reverted') return words
-  const { phase } = now
-  if (phase === 'settled' || ('undo' in now && now.undo === true))
-    return `${words}, but not everywhere: ${missed}`
-  // A proxy that fails is not waited for where others answer.
-  const waits = phase !== 'resolving' && unserved.some(one => one.reason !== 'proxy-failing')
-  return waits ? `${words}; it waits for ${missed}` : `${words}; ${missed}`
+  const isUndo = 'undo' in now && now.undo === true
+  if (now.phase === 'settled' || isUndo) return `${words}, but not everywhere: ${missed}`
+  if (now.phase === 'resolving') return `${words}; ${missed}`
+  const awaited = unservedSummary(unserved.filter(one => isAwaited(rollout, one)))
+  return awaited === undefined ? `${words}; ${missed}` : `${words}; it waits for ${awaited}`
 }
+
+/** A proxy that fails names no port: it is not waited for where others answer. */
+const isAwaited = (rollout: Rollout, { host, listen }: UnservedView): boolean =>
+  listen !== undefined && holdsUpRollout(rollout, { host, port: listen, isNewHost: false })
 
 function phaseWords(
   rollout: Rollout | undefined,

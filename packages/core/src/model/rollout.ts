@@ -36,6 +36,10 @@ export const rejection = z.object({
 })
 export type Rejection = z.infer<typeof rejection>
 
+/** A port that a host did not serve already when traffic was moved; without a host: on too many hosts to name them. */
+export const unservedPort = z.object({ port: z.int(), host: z.string().optional() })
+export type UnservedPort = z.infer<typeof unservedPort>
+
 /** Says that the way leads back to an earlier generation. */
 const undo = z.boolean().optional()
 
@@ -56,7 +60,14 @@ export const phase = z.discriminatedUnion('phase', [
   /** The next generation starts beside the stable one, without traffic. */
   z.object({ phase: z.literal('warming'), stable: number.optional(), next: number, undo }),
   /** Traffic was switched by one write; live proxies are applying it. */
-  z.object({ phase: z.literal('draining'), live: number, old: number.optional(), undo: z.boolean() }),
+  z.object({
+    phase: z.literal('draining'),
+    live: number,
+    old: number.optional(),
+    undo: z.boolean(),
+    /** What was not served when traffic was moved, and so is not waited for; left out: all was. */
+    unserved: z.array(unservedPort).readonly().optional(),
+  }),
   /** Done. `warm` still runs for an undo. */
   z.object({ phase: z.literal('settled'), live: number, warm: number.optional() }),
   /** The next generation never got traffic, or lost it again; the stable one answers. */
@@ -78,6 +89,11 @@ export const rollout = z.looseObject({
   rejections: z.array(rejection).readonly(),
   /** Generations that turned out to be the same container as one before: by number, what they equal. */
   same: z.record(z.string(), number).readonly().default({}),
+  /**
+   * The ports of the service's routes when the newest rollout began; a port that is not among them is newly promised. Left out:
+   * nothing answered then, or an older version wrote the record.
+   */
+  portsBefore: z.array(z.int()).readonly().optional(),
   /** When this phase began, for people. */
   since: z.number(),
 })

@@ -1,5 +1,6 @@
 import type { GenerationNumber } from '../model/ids.ts'
 import { plural } from '../model/plural.ts'
+import { compareRevisions, type Revision } from '../model/revision.ts'
 import type { Evidence, Rollout } from '../model/rollout.ts'
 import { listenersOf } from '../model/route.ts'
 import { isSameButForImage } from '../model/spec.ts'
@@ -12,9 +13,10 @@ import {
   type RolloutSeen,
   trafficShares,
 } from '../rollout/rollout.ts'
+import { countedUnserved, type UnservedLookup } from '../rollout/unserved.ts'
 import type { ServiceDraft } from './draft.ts'
 import { type Memory, resolutionKey } from './memory.ts'
-import { unservedEvidence } from './proxies.ts'
+import { unservedOnHosts } from './proxies.ts'
 import { isReady, proxiesApply, reportOn } from './readiness.ts'
 
 /** At most so many phases at once: resolving may find the same image and settle in one go, for example. */
@@ -75,6 +77,7 @@ function seenOf(service: ServiceDraft, rollout: Rollout, unserved: RolloutSeen['
     isReady: generation => readyCount(service, generation) >= (spec?.replicas ?? 0),
     applied: proxiesApply(service, rollout.uid, trafficShares(now)),
     unserved,
+    routedPorts: routedPorts(service, rollout.uid),
     ...phaseClock(service, rollout),
     evidence: generation => evidenceOf(service, generation),
     exists: generation => view.generations.get(generation)?.value.uid === rollout.uid,
@@ -87,13 +90,25 @@ function seenOf(service: ServiceDraft, rollout: Rollout, unserved: RolloutSeen['
   }
 }
 
-/** What live hosts cannot serve of the listeners that the spec asks for: looked up at most once, and not where nothing waits for it. */
-function unservedBy({ view, draft }: ServiceDraft): () => readonly Evidence[] {
-  let found: readonly Evidence[] | undefined
-  return () => {
-    found ??= unservedEvidence(draft.proxies, view.name, listenersOf(view.spec?.value.spec.routes ?? []))
-    return found
+/** What live hosts cannot serve of the listeners that the spec asks for: not looked up where nothing waits for it. */
+function unservedBy({ view, draft }: ServiceDraft): UnservedLookup {
+  return ({ isAsked = () => true, most } = {}) => {
+    const listeners = listenersOf(view.spec?.value.spec.routes ?? []).filter(({ listen }) => isAsked(listen))
+    return unservedOnHosts(draft.proxies, view.name, listeners, most).map(one => ({
+      ...one,
+      isNewHost: cameAfter(draft.world.hosts.get(one.host)?.presence?.modified, view.rollout?.modified),
+    }))
   }
+}
+
+/** The phase that is stored is older than the host's presence. */
+const cameAfter = (presence: Revision | undefined, phase: Revision | undefined): boolean =>
+  presence !== undefined && phase !== undefined && compareRevisions(presence, phase) > 0
+
+/** The ports of the stored route, in which this plan may change something yet. */
+function routedPorts({ view }: ServiceDraft, uid: string): readonly number[] {
+  const route = view.route?.value.uid === uid ? view.route.value : undefined
+  return [...new Set(route?.listeners.map(({ listen }) => listen))].sort((a, b) => a - b)
 }
 
 /**
@@ -170,13 +185,13 @@ function wakeForDeadlines(
   if (now.phase === 'resolving' || now.phase === 'warming')
     service.wakeIn(Math.max(policy.progressDeadlineMs - stalledMs, 1))
   // A port that is freed on a host lets the traffic move: its proxy says so.
-  if (now.phase === 'warming' && unserved().length > 0)
+  if (now.phase === 'warming' && countedUnserved(rollout, unserved).length > 0)
     service.draft.world.awaitingAcks.add(service.view.name)
   if (now.phase === 'settled' && now.warm !== undefined)
     service.wakeIn(Math.max(policy.keepWarmMs - phaseMs, 1))
   if (now.phase === 'draining') {
     service.draft.world.awaitingAcks.add(service.view.name)
-    const limitMs = !now.undo && unserved().length > 0 ? policy.progressDeadlineMs : patienceMs
+    const limitMs = countedUnserved(rollout, unserved).length > 0 ? policy.progressDeadlineMs : patienceMs
     service.wakeIn(Math.max(limitMs - phaseMs, 1))
   }
 }

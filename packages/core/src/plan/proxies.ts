@@ -2,11 +2,11 @@
 import { attempt } from '../model/attempt.ts'
 import type { HostId, InstanceId, ServiceName } from '../model/ids.ts'
 import { compareRevisions, type Revision } from '../model/revision.ts'
-import type { Evidence } from '../model/rollout.ts'
 import type { Listener } from '../model/route.ts'
 import { type Unserved, unservedWords } from '../model/unserved.ts'
 import { UnservedIndex } from '../model/unserved-index.ts'
 import type { HostState, World } from '../model/world.ts'
+import type { UnservedOnHost } from '../rollout/unserved.ts'
 
 export interface Proxies {
   /** Every live proxy applies the routes up to here; undefined: there is none to wait for. */
@@ -71,26 +71,26 @@ export function lookAtProxies(world: World): Proxies {
 export const haveApplied = ({ oldest, silent }: Proxies, revision: Revision): boolean =>
   !silent && (oldest === undefined || compareRevisions(oldest, revision) >= 0)
 
-/** A port that is held on every host is told of for so many of them. */
-const evidenceLimit = 8
-
 /**
  * What keeps a service from being served everywhere: each live host that said it cannot serve one of these listeners, and why; the
- * first few of them. A host whose proxy fails is not waited for where others answer; where none does, nobody serves anything.
+ * first so many of them. A host whose proxy fails is not waited for where others answer; where none does, nobody serves anything.
  */
-export function unservedEvidence(
+export function unservedOnHosts(
   { oldest, unserved, failing }: Proxies,
   service: ServiceName,
   listeners: readonly Listener[],
-): readonly Evidence[] {
+  most?: number,
+): readonly (Omit<UnservedOnHost, 'isNewHost'> & { readonly host: HostId })[] {
   if (listeners.length === 0) return []
   if (oldest === undefined)
-    return failing
-      .slice(0, evidenceLimit)
-      .map(({ host, why }) => ({ host, what: `no route is served: the proxy fails: ${why}` }))
+    return failing.slice(0, most).map(({ host, why }) => ({
+      host,
+      ports: listeners.map(({ listen }) => listen),
+      what: `no route is served: the proxy fails: ${why}`,
+    }))
   return unserved()
-    .of(service, listeners, evidenceLimit)
-    .map(({ host, one }) => ({ host, what: unservedWords(one) }))
+    .of(service, listeners, most)
+    .map(({ host, one }) => ({ host, ports: [one.listen], what: unservedWords(one) }))
 }
 
 /**

@@ -46,13 +46,69 @@ test('the generation before goes on answering, and an abort is done at once', ()
   stage.settle()
   stage.put(web({ image: 'app:2' }), 2)
   stage.settle()
-  cannot(host => host === 'h3')
-  stage.put(web({ image: 'app:3' }), 3)
+  cannot(host => host === 'h3', { ...held, listen: 81 })
+  const added = { port: 'http', listen: 81, protocol: 'http' as const }
+  stage.put(web({ image: 'app:3', routes: [{ ...added, listen: 80 }, added] }), 3)
   stage.settle()
   expect(stage.phaseOf(service)).toEqual({ phase: 'warming', stable: 2, next: 3 })
   stage.intend('web', 'abort')
   stage.settle()
   expect(stage.phaseOf(service)).toEqual({ phase: 'reverted', stable: 2, rejected: 3 })
+})
+
+test('a generation that mends a running service goes past a host that did not serve it before, and says so', () => {
+  stage.put(web(), 1)
+  stage.settle()
+  cannot(host => host === 'h3')
+  stage.put(web({ image: 'app:fix' }), 2)
+  stage.settle()
+  expect(stage.phaseOf(service)).toEqual({ phase: 'settled', live: 2, warm: 1 })
+  expect(rejections()).toEqual([])
+})
+
+test('so it does where the port is new by a change of the routes alone', () => {
+  const routes = [{ port: 'http', listen: 81, protocol: 'http' as const }]
+  stage.put(web(), 1)
+  stage.settle()
+  stage.put(web({ routes }), 1)
+  stage.settle()
+  cannot(host => host === 'h3', { ...held, listen: 81 })
+  stage.put(web({ image: 'app:fix', routes }), 2)
+  stage.settle()
+  expect(stage.phaseOf(service)).toEqual({ phase: 'settled', live: 2, warm: 1 })
+})
+
+test('a port that the generation brings is waited for, as often as it is tried', () => {
+  const routes = [80, 81].map(listen => ({ port: 'http', listen, protocol: 'http' as const }))
+  stage.put(web(), 1)
+  stage.settle()
+  cannot(host => host === 'h3', { ...held, listen: 81 })
+  for (const generation of [2, 3]) {
+    stage.put(web({ image: `app:${generation}`, routes }), generation)
+    stage.settle()
+    expect(stage.phaseOf(service)).toEqual({ phase: 'warming', stable: 1, next: generation })
+    stage.advance(5 * 60_000)
+    stage.settle()
+    expect(stage.phaseOf(service)).toEqual({ phase: 'reverted', stable: 1, rejected: generation })
+  }
+  stage.put(web({ image: 'app:4' }), 4)
+  stage.settle()
+  expect(stage.phaseOf(service)).toEqual({ phase: 'settled', live: 4, warm: 1 })
+})
+
+test('a host that comes while traffic moves and cannot listen does not hold it up', () => {
+  stage.put(web(), 1)
+  stage.settle()
+  stage.acknowledges = host => host !== 'h2'
+  stage.put(web({ image: 'app:2' }), 2)
+  stage.settle()
+  expect(stage.phaseOf(service)?.phase).toBe('draining')
+  stage.acknowledges = () => true
+  stage.cannotServe = host => (host === 'h4' ? { unserved: [held] } : {})
+  stage.addHost('h4')
+  stage.acknowledgeAgain()
+  stage.settle()
+  expect(stage.phaseOf(service)).toEqual({ phase: 'settled', live: 2, warm: 1 })
 })
 
 test('a warm undo is done within one plan though a listener is not served', () => {

@@ -10,6 +10,7 @@ import {
   trafficShares,
   wantedGenerations,
 } from './rollout.ts'
+import type { UnservedLookup, UnservedOnHost } from './unserved.ts'
 
 const g = (n: number) => n as GenerationNumber
 const policy = { progressDeadlineMs: 60_000, keepWarmMs: 600_000 }
@@ -22,6 +23,7 @@ const seen = (changes: Partial<RolloutSeen> = {}): RolloutSeen => ({
   isReady: () => false,
   applied: false,
   unserved: () => [],
+  routedPorts: [],
   phaseMs: 0,
   stalledMs: 0,
   evidence: () => [{ what: 'exit 1' }],
@@ -47,7 +49,14 @@ const intent = (kind: 'undo' | 'abort', to?: number): Intent => ({
   ...(to === undefined ? {} : { to: g(to) }),
 })
 
-const held = () => [{ host: 'h1', what: 'port 7071 is held by process 812 (sshd)' }]
+const evidence = { host: 'h1', what: 'port 7071 is held by process 812 (sshd)' }
+const heldOn: UnservedOnHost = { ...evidence, ports: [7071], isNewHost: false }
+const lookup =
+  (...unserved: readonly UnservedOnHost[]): UnservedLookup =>
+  ({ isAsked = () => true, most } = {}) =>
+    unserved.filter(({ ports }) => ports.some(isAsked)).slice(0, most)
+const held = lookup(heldOn)
+const heldOnNewHost = lookup({ ...heldOn, isNewHost: true })
 
 const resolving: Phase = { phase: 'resolving', stable: g(1), next: g(2) }
 const warming: Phase = { phase: 'warming', stable: g(1), next: g(2) }
@@ -132,16 +141,46 @@ describe('the next phase', () => {
     ],
     ['a live proxy that takes no route holds up no rollout for ever', draining, { phaseMs: 60_000 }, settled],
     [
-      'no traffic moves while a live host cannot serve a listener',
-      warming,
+      'no traffic moves while a live host cannot serve a listener of a first generation',
+      { phase: 'warming', next: g(2) },
       { isReady: () => true, unserved: held },
       'stays',
     ],
     [
       'warming → reverted at the deadline where all are ready and a listener is not served',
-      warming,
+      { phase: 'warming', next: g(2) },
       { isReady: () => true, unserved: held, stalledMs: 60_000 },
-      { phase: 'reverted', stable: g(1), rejected: g(2) },
+      { phase: 'reverted', rejected: g(2) },
+    ],
+    [
+      'what a host did not serve of the generation before is not waited for, and is kept while traffic moves',
+      warming,
+      { isReady: () => true, unserved: held },
+      { ...draining, unserved: [{ port: 7071, host: 'h1' }] },
+    ],
+    [
+      'nor does it keep that generation from settling',
+      { ...draining, unserved: [{ port: 7071, host: 'h1' }] },
+      { applied: true, unserved: held },
+      settled,
+    ],
+    [
+      'as a port of many hosts does not',
+      { ...draining, unserved: [{ port: 7071 }] },
+      { applied: true, unserved: held },
+      settled,
+    ],
+    [
+      'nor a host that came while traffic moved',
+      draining,
+      { applied: true, unserved: heldOnNewHost },
+      settled,
+    ],
+    [
+      'another port of that host does',
+      { ...draining, unserved: [{ port: 80, host: 'h1' }] },
+      { applied: true, unserved: held },
+      'stays',
     ],
     [
       'nor does it settle while that is so, though every proxy applied the routes',
@@ -325,11 +364,57 @@ describe('the next phase', () => {
   })
 })
 
+test.each<[string, Partial<Rollout>, Partial<RolloutSeen>, readonly number[] | undefined]>([
+  ['the ports of the route, where the last one settled', { now: settled }, {}, [80]],
+  ['none for a first generation', { now: { phase: 'reverted', rejected: g(2) } }, {}, undefined],
+  [
+    'those of the attempt before, where that was given up',
+    { now: { phase: 'reverted', stable: g(1), rejected: g(2) } },
+    {},
+    [79],
+  ],
+  ['or is superseded', { now: warming }, {}, [79]],
+  ['or was switched back', { now: { phase: 'settled', live: g(1), warm: g(2) } }, {}, [79]],
+  [
+    'the route, where the last one turned out to be the live one',
+    { now: { phase: 'settled', live: g(1) }, same: { 2: g(1) } },
+    {},
+    [80],
+  ],
+])('the ports that a rollout is measured by: %s', (_, before, changes, expected) => {
+  const record = at(settled, { portsBefore: [79], ...before })
+  const taken = advance(record, seen({ asked: g(3), routedPorts: [80], ...changes }), policy).rollout
+  expect(taken.now).toMatchObject({ phase: 'resolving', next: 3 })
+  expect(taken.portsBefore).toEqual(expected)
+})
+
+test('a port that is new in a generation is waited for on every host, also on one that came late', () => {
+  const isReady = () => true
+  const waits = at(warming, { portsBefore: [80] })
+  const unserved = heldOnNewHost
+  expect(advance(waits, seen({ isReady, unserved }), policy).rollout).toBe(waits)
+  const moved = at({ ...draining, unserved: [{ port: 7071, host: 'h1' }] }, { portsBefore: [80] })
+  expect(advance(moved, seen({ applied: true, unserved }), policy).rollout).toBe(moved)
+  const given = advance(waits, seen({ isReady, unserved, stalledMs: 60_000 }), policy).rollout
+  expect(given.rejections).toMatchObject([{ because: 'not-served-by-deadline', evidence: [evidence] }])
+})
+
+test('a generation that settles says where it is not served', () => {
+  const moved = at({ ...draining, unserved: [{ port: 7071, host: 'h1' }] }, { portsBefore: [7071] })
+  expect(advance(moved, seen({ applied: true, unserved: held }), policy).story).toEqual([
+    {
+      level: 'warning',
+      kind: 'settled',
+      message: `generation 2 answers, but not everywhere: h1: ${evidence.what}`,
+    },
+  ])
+})
+
 test('a generation that was not served is kept with host, port and holder, also while it answers until another one can', () => {
   const stuck = at(draining)
   const late = seen({ unserved: held, phaseMs: 60_000 })
   const back = advance(stuck, late, policy).rollout
-  const expected = [{ generation: 2, because: 'not-served-by-deadline', evidence: held(), at: 1 }]
+  const expected = [{ generation: 2, because: 'not-served-by-deadline', evidence: [evidence], at: 1 }]
   expect(back.rejections).toEqual(expected)
   const moved = advance(back, { ...late, isReady: () => true }, policy).rollout
   expect(moved.now).toEqual({ phase: 'draining', live: 1, old: 2, undo: true })

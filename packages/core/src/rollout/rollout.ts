@@ -3,13 +3,14 @@
  * (warming), traffic moves by one write (draining while the proxies apply it), the old generation stays warm for an undo
  * (settled), or the next one is given up (reverted). The record is all there is: a new leader reads it and goes on.
  *
- * It goes no further while a live host says that it cannot serve a listener of the service, and is given up by its deadline. A
- * way back is never held up by that: what was not served before may stay so.
+ * It goes no further while a live host cannot serve a listener that it newly promises or would make worse (unserved.ts), and is
+ * given up by its deadline. A way back is never held up by that: what was not served before may stay so.
  */
 import type { GenerationNumber } from '../model/ids.ts'
 import type { Evidence, Phase, Rejection, Rollout } from '../model/rollout.ts'
 import type { Intent } from '../model/service.ts'
 import { boundedEvidence } from './evidence.ts'
+import { countedUnserved, portsBeforeRollout, type UnservedLookup, unservedAtSwitch } from './unserved.ts'
 
 /** What a host's engine said of an image. */
 export type Resolution =
@@ -33,8 +34,10 @@ export interface RolloutSeen {
   readonly isReady: (generation: GenerationNumber) => boolean
   /** Every live proxy applies what this phase wants. */
   readonly applied: boolean
-  /** What live hosts say they cannot serve of the service's listeners; asked for in the phases that wait for it. */
-  readonly unserved: () => readonly Evidence[]
+  /** What live hosts say they cannot serve of the service's listeners; not all of it holds up the rollout. */
+  readonly unserved: UnservedLookup
+  /** The ports of the stored route. */
+  readonly routedPorts: readonly number[]
   /** Since this leader first saw the phase; a new leader begins afresh. */
   readonly phaseMs: number
   /** Since the phase last got further. */
@@ -345,8 +348,10 @@ function takeUp(rollout: Rollout, seen: RolloutSeen): Step {
     ...(stable === undefined ? {} : { stable }),
     ...(warm === undefined ? {} : { warm }),
   }
+  const { portsBefore: _earlier, ...kept } = given
+  const portsBefore = portsBeforeRollout(rollout, stable, seen.routedPorts)
   return enter(
-    { ...given, asked: seen.asked },
+    { ...kept, asked: seen.asked, ...(portsBefore === undefined ? {} : { portsBefore }) },
     next,
     seen,
     'info',
@@ -422,11 +427,16 @@ function resolving(
 function warming(rollout: Rollout, now: PhaseOf<'warming'>, seen: RolloutSeen, policy: RolloutPolicy): Step {
   const isUndo = now.undo === true
   const isReady = seen.isReady(now.next)
-  if (isReady && (isUndo || seen.unserved().length === 0)) {
-    const phase: Phase =
-      now.stable === undefined
-        ? { phase: 'draining', live: now.next, undo: isUndo }
-        : { phase: 'draining', live: now.next, old: now.stable, undo: isUndo }
+  const counted = countedUnserved(rollout, seen.unserved)
+  if (isReady && counted.length === 0) {
+    const unserved = isUndo ? [] : unservedAtSwitch(seen.unserved())
+    const phase: Phase = {
+      phase: 'draining',
+      live: now.next,
+      ...(now.stable === undefined ? {} : { old: now.stable }),
+      undo: isUndo,
+      ...(unserved.length === 0 ? {} : { unserved }),
+    }
     const left =
       isUndo && now.stable !== undefined && !isNotServed(rollout, now.stable)
         ? reject(rollout, now.stable, 'undone', [], seen)
@@ -435,13 +445,13 @@ function warming(rollout: Rollout, now: PhaseOf<'warming'>, seen: RolloutSeen, p
   }
   if (seen.stalledMs < policy.progressDeadlineMs) return same(rollout)
   return isReady
-    ? revert(rollout, now, seen, 'not-served-by-deadline', seen.unserved(), notServed(now.next, seen))
+    ? revert(rollout, now, seen, 'not-served-by-deadline', counted, notServed(now.next, counted))
     : revert(
         rollout,
         now,
         seen,
         'not-ready-by-deadline',
-        [...seen.evidence(now.next), ...seen.unserved()],
+        [...seen.evidence(now.next), ...counted],
         `generation ${now.next} was not ready by its deadline`,
       )
 }
@@ -452,21 +462,27 @@ function draining(
   seen: RolloutSeen,
   policy: RolloutPolicy,
 ): Step {
-  if (seen.unserved().length > 0 && !now.undo)
-    return seen.phaseMs >= policy.progressDeadlineMs ? moveBack(rollout, now, seen) : same(rollout)
+  const counted = countedUnserved(rollout, seen.unserved)
+  if (counted.length > 0)
+    return seen.phaseMs >= policy.progressDeadlineMs ? moveBack(rollout, now, seen, counted) : same(rollout)
   return seen.applied || seen.phaseMs >= patienceMs ? settle(rollout, now, seen, policy) : same(rollout)
 }
 
 /** Its traffic was moved, and a live host did not serve it by the deadline: back to the one before, where there is one. */
-function moveBack(rollout: Rollout, { live, old }: PhaseOf<'draining'>, seen: RolloutSeen): Step {
+function moveBack(
+  rollout: Rollout,
+  { live, old }: PhaseOf<'draining'>,
+  seen: RolloutSeen,
+  counted: readonly Evidence[],
+): Step {
   const phase: Phase =
     old === undefined
       ? { phase: 'reverted', rejected: live }
       : seen.isReady(old)
         ? { phase: 'draining', live: old, old: live, undo: true }
         : { phase: 'warming', stable: live, next: old, undo: true }
-  const rejected = reject(rollout, live, 'not-served-by-deadline', seen.unserved(), seen)
-  return enter(rejected, phase, seen, 'error', 'reverted', notServed(live, seen))
+  const rejected = reject(rollout, live, 'not-served-by-deadline', counted, seen)
+  return enter(rejected, phase, seen, 'error', 'reverted', notServed(live, counted))
 }
 
 /** Whether it was given up already for what keeps it from being served; that stays the reason. */
@@ -475,8 +491,7 @@ const isNotServed = ({ rejections }: Rollout, generation: GenerationNumber): boo
   return last?.generation === generation && last.because === 'not-served-by-deadline'
 }
 
-function notServed(generation: GenerationNumber, { unserved }: RolloutSeen): string {
-  const [first] = unserved()
+function notServed(generation: GenerationNumber, [first]: readonly Evidence[]): string {
   const where = first === undefined ? '' : `: ${first.host}: ${first.what}`
   return `generation ${generation} was not served on every host by its deadline${where}`
 }
@@ -486,6 +501,16 @@ function settle(rollout: Rollout, now: PhaseOf<'draining'>, seen: RolloutSeen, p
   const phase: Phase = warm
     ? { phase: 'settled', live: now.live, warm: now.old }
     : { phase: 'settled', live: now.live }
+  const [missed] = seen.unserved({ most: 1 })
+  if (missed !== undefined)
+    return enter(
+      rollout,
+      phase,
+      seen,
+      'warning',
+      'settled',
+      `generation ${now.live} answers, but not everywhere: ${missed.host}: ${missed.what}`,
+    )
   return seen.applied
     ? enter(rollout, phase, seen, 'info', 'settled', `generation ${now.live} answers on every proxy`)
     : enter(
