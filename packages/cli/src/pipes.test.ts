@@ -13,6 +13,7 @@ import {
   readFileSync,
   readSync,
   rmSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -103,6 +104,7 @@ const agents: Agents = {
 
 interface Cluster {
   readonly url: string
+  readonly services: () => Promise<readonly string[]>
   readonly close: () => Promise<void>
 }
 
@@ -142,6 +144,7 @@ async function cluster(more: number): Promise<Cluster> {
   const leader = takeIntents(server, ended.signal)
   return {
     url,
+    services: async () => (await server.store.list(specs)).entries.map(it => it.id.split('/')[1] ?? ''),
     close: async () => {
       ended.abort()
       await leader
@@ -225,6 +228,28 @@ describe.skipIf(process.platform !== 'linux')('boxcar', () => {
     ]) {
       const { status } = await intoClosedReader(changes(...argv), 'err')
       expect(status).toBe(exitStatus.readerGone)
+    }
+  })
+
+  test.each<[string, readonly ('out' | 'err')[]]>([
+    ['standard error', ['err']],
+    ['all output', ['out', 'err']],
+  ])('a deploy sends all of its services where nobody reads %s', async (_, closed) => {
+    const names = ['one', 'two', 'three', 'four']
+    const file = newFile()
+    writeFileSync(file, names.map(name => `name: ${name}\nimage: web:1\n`).join('---\n'))
+    const fresh = await cluster(0)
+    const pipe = newPipe()
+    closeSync(pipe.reader)
+    try {
+      const stdio = (['out', 'err'] as const).map(it => (closed.includes(it) ? pipe.writer : 'ignore'))
+      const row = changes('deploy', '-f', file, '--yes', '--detach')
+      const { status } = await ended(start(row, fresh.url, ['ignore', ...stdio]))
+      expect(status).toBe(exitStatus.readerGone)
+      expect((await fresh.services()).filter(name => name !== 'web').sort()).toEqual(names.sort())
+    } finally {
+      closeSync(pipe.writer)
+      await fresh.close()
     }
   })
 

@@ -1,7 +1,7 @@
 /** Nothing is changed behind a person's back: who may say yes is asked, and who wants to stop is heard before anything is sent. */
 import type { CommandContext } from './command.ts'
 import { exitStatus, Trouble } from './exit.ts'
-import type { Terminal } from './terminal.ts'
+import { outputLost, type Terminal } from './terminal.ts'
 
 /**
  * Whether a person wants it: `--yes` says so, or the answer to a question. Throws Trouble where nobody can be asked, and
@@ -23,18 +23,25 @@ export async function isWanted(
     })
   }
   const answer = await terminal.confirm(question)
-  stopIfInterrupted(terminal)
+  // Whatever ended the question, a lost output included: nobody has said yes.
+  if (terminal.interrupted.aborted) throw interrupted('nothing was changed')
   if (!answer) terminal.err.write('Nothing was changed.\n')
   return answer
 }
 
 /** Throws Trouble once Ctrl-C was pressed; for use before something is changed. */
-export function stopIfInterrupted({ interrupted }: Terminal, why = 'nothing was changed'): void {
-  if (!interrupted.aborted) return
-  throw new Trouble({
+export function stopIfInterrupted(terminal: Terminal, why = 'nothing was changed'): void {
+  if (isInterrupted(terminal)) throw interrupted(why)
+}
+
+/** A person, or who started the command, wants it to stop. An output that nobody reads is no such wish: what was asked for is done. */
+export const isInterrupted = ({ interrupted }: Pick<Terminal, 'interrupted'>): boolean =>
+  interrupted.aborted && interrupted.reason !== outputLost
+
+const interrupted = (why: string): Trouble =>
+  new Trouble({
     status: exitStatus.interrupted,
     what: 'it was interrupted',
     why,
     next: 'the same command again, to go on',
   })
-}

@@ -16,7 +16,10 @@ export interface Terminal {
   readonly canAsk: boolean
   readonly env: Readonly<Record<string, string | undefined>>
   readonly clock: Clock
-  /** Aborted by the first Ctrl-C or SIGTERM, and when nobody reads the output any more (`outputLost` is the reason then). */
+  /**
+   * Aborted by the first Ctrl-C or SIGTERM, and when nobody reads the output any more (`outputLost` is the reason then). Ends what only
+   * shows; what changes something asks `isInterrupted` (question.ts).
+   */
   readonly interrupted: AbortSignal
   /** For what prints without end: resolves when the reader has kept up, or the command is interrupted. */
   drained(): Promise<void>

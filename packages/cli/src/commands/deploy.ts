@@ -5,7 +5,7 @@ import { awayReason, connect } from '../client.ts'
 import type { CommandContext, RunCommand } from '../command.ts'
 import { type ExitStatus, exitStatus } from '../exit.ts'
 import { refuseMisplaced } from '../misplaced.ts'
-import { isWanted, stopIfInterrupted } from '../question.ts'
+import { isInterrupted, isWanted, stopIfInterrupted } from '../question.ts'
 import { harmless, paint } from '../render/paint.ts'
 import { planLines } from '../render/plan.ts'
 import { formatOf, printLines } from '../render/print.ts'
@@ -108,9 +108,10 @@ async function persistently<Answer>(terminal: Terminal, ask: () => Promise<Answe
       return await ask()
     } catch (error) {
       const why = awayReason(error)
-      if (why === undefined || terminal.interrupted.aborted) throw error
+      if (why === undefined || isInterrupted(terminal)) throw error
       terminal.err.write(`${harmless(why)}; trying again\n`)
-      await terminal.clock.sleep(waitMs, terminal.interrupted)
+      // A signal that is aborted by a lost output would end the wait at once.
+      await terminal.clock.sleep(waitMs, terminal.interrupted.aborted ? undefined : terminal.interrupted)
     }
   }
   return ask()
