@@ -14,7 +14,6 @@ const [{ run }, { systemTerminal }, { systemPath }] = await Promise.all([
   import('./system-path.ts'),
 ])
 process.env['PATH'] = systemPath(process.env['PATH'])
-// It ends by itself, so that nothing that was printed is cut off.
-process.exitCode = await run(process.argv.slice(2), systemTerminal(process.argv.slice(2)))
-// Only after an interruption is anything left unwritten: its reader is not waited for.
-if (process.stdout.writableLength + process.stderr.writableLength > 0) process.exit()
+// `run` ends once the system has all that was printed, so nothing is cut off here. What is still under way is not waited for: a stop
+// of a container takes its whole grace, and an agent that is started again must not wait for that of the one before.
+process.exit(await run(process.argv.slice(2), systemTerminal(process.argv.slice(2))))

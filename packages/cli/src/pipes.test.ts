@@ -253,6 +253,22 @@ describe.skipIf(process.platform !== 'linux')('boxcar', () => {
     }
   })
 
+  test('the program ends with its command, whatever requests are still under way', async () => {
+    const underWay = 'data:text/javascript,setInterval(() => undefined, 1000)'
+    const argv = ['--import', underWay, program, 'version']
+    const child = spawn(process.execPath, argv, { env: environment(urlOfLarge()), stdio: 'ignore' })
+    const late = new AbortController()
+    const exit = once(child, 'exit').then(([status]) => status)
+    try {
+      expect(await Promise.race([exit, sleep(10_000, 'runs on', { signal: late.signal })])).toBe(
+        exitStatus.done,
+      )
+    } finally {
+      late.abort()
+      child.kill('SIGKILL')
+    }
+  })
+
   test('a full disk is told, without a stack', async () => {
     const full = openSync('/dev/full', 'w')
     try {
