@@ -99,8 +99,6 @@ const everywhere = (it: ServiceView) =>
 test('a port that the agents, the instances or another service have is refused in the plan', async () => {
   for (const [listen, holder] of [
     [7080, 'the agent of host h1'],
-    [7070, 'a server'],
-    [Number(new URL(lab.machine.etcd.endpoint).port), 'the store'],
     [20_001, 'the instances of host h1'],
   ] as const) {
     const refused = await lab.api.put(web, spec('1', listen)).catch((error: unknown) => error)

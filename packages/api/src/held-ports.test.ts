@@ -1,7 +1,9 @@
 /** Ports that are known to be held are refused where they are asked for, in a plan and in a save alike. */
+import type { HostId } from '@boxcar/core/model/ids'
 import { specs } from '@boxcar/store/keys'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { buildApp } from './app.ts'
+import { heldPorts } from './decide/held-ports.ts'
 import type { App } from './routes/route.ts'
 import { type TestServer, testServer } from './testing.ts'
 import { problemView, savedView } from './views.ts'
@@ -13,10 +15,13 @@ let server: TestServer
 let app: App
 beforeEach(async () => {
   server = await testServer() // whose leader is at 127.0.0.1:7071
-  const storeEndpoints = ['http://10.0.0.1:2379', 'https://[fd00::2]:2381']
+  const storeEndpoints = [
+    ...['http://10.0.0.1:2379', 'https://[fd00::2]:2381', 'LOCALHOST:2382'],
+    ...['https://etcd.elsewhere.example:443', 'http://etcd.elsewhere.example', '10.0.0.99:8443'],
+  ]
   app = await buildApp({ ...server.deps, listen: { host: '0.0.0.0', port: 7070 }, storeEndpoints })
-  await server.addHost('h1', { agentPort: 7171, ports: { from: 20_000, to: 20_999 } })
-  await server.addHost('h2', { agentPort: 7272, ports: { from: 30_000, to: 30_999 } })
+  await server.addHost('h1', { address: '10.0.0.1', agentPort: 7171, ports: { from: 20_000, to: 20_999 } })
+  await server.addHost('h2', { address: 'FD00:0::2', agentPort: 7272, ports: { from: 30_000, to: 30_999 } })
   await put('db', fixed(9000))
   await put('www', listening(8000))
 })
@@ -55,6 +60,7 @@ const refused: readonly [string, object, string, RegExp][] = [
   ['the port of the leader', listening(7071), '/routes/0/listen', /a server \(127\.0\.0\.1:7071\)/],
   ['a port of the store', listening(2379), '/routes/0/listen', /the store \(http:\/\/10\.0\.0\.1:2379\)/],
   ['another of the store', listening(2381), '/routes/0/listen', /the store/],
+  ['one of loopback', listening(2382), '/routes/0/listen', /the store \(LOCALHOST:2382\)/],
   ['the first port for instances', listening(20_000), '/routes/0/listen', /the instances of host h1/],
   ['the last port for instances', listening(30_999), '/routes/0/listen', /host h2, which get 30000 to 30999/],
   ['a fixed host port', listening(9000), '/routes/0/listen', /service shop\/db as its fixed host port/],
@@ -87,6 +93,9 @@ test.each(refused)('%s is refused', async (_, spec, pointer, message) => {
 
 test.each<[string, object]>([
   ['a free port', listening(80)],
+  ['the port of a store that is on no host', listening(443)],
+  ['the default port of one', listening(80, 8443)],
+  ['fixed: the port of a store that is on no host', fixed(443)],
   ['a port between the ranges', listening(21_000)],
   [
     'where other proxies listen',
@@ -96,6 +105,27 @@ test.each<[string, object]>([
   ['fixed: one of the range, which placing counts', fixed(20_000)],
 ])('%s is taken', async (_, spec) => {
   expect((await put('web', spec)).statusCode).toBe(201)
+})
+
+test.each<[string, readonly number[]]>([
+  ['https://10.0.0.1', [443]],
+  ['http://10.0.0.1/', [80]],
+  ['https://h1.example.com:2379', [2379]],
+  ['http://0.0.0.0:7070', [7070]],
+  ['[::]:7070', [7070]],
+  ['http://[::1]:7070', [7070]],
+  ['https://10.0.0.2', []],
+  ['https://boxcar.example.com:8443', []],
+  ['[fd00::2]:2379', []],
+  ['no address', []],
+])('a server at %s holds %j of a host at 10.0.0.1 and one at h1.example.com', (address, expected) => {
+  const host = { agentPort: 1, ports: { from: 2, to: 3 } }
+  const hosts = [
+    { ...host, id: 'h1' as HostId, address: '10.0.0.1' },
+    { ...host, id: 'h2' as HostId, address: 'H1.example.com' },
+  ]
+  const held = heldPorts({ hosts, servers: [address], store: [], services: [] })
+  expect(held.filter(it => it.holder.startsWith('a server')).map(it => it.from)).toEqual(expected)
 })
 
 test('services of one plan are seen by each other', async () => {

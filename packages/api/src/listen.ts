@@ -23,6 +23,9 @@ export const hostPort = ({ host, port }: ListenAddress): string =>
 export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 
+/** Whether it stands for every address of the machine. */
+export const isWildcard = (host: string): boolean => host === '0.0.0.0' || host === '::'
+
 /** What the error of a failed `listen` means, in a sentence about the address. */
 export function whyNoListen(error: unknown, address: ListenAddress): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined

@@ -1,6 +1,7 @@
 /**
- * Ports that are known to be held, so that no proxy can listen there and no instance can have them: those of agents, servers and
- * the store, the range of each host for its instances, fixed host ports and listeners of other services.
+ * Ports that are known to be held, so that no proxy can listen there and no instance can have them: those of agents, of servers and
+ * the store where they are on a host of the cluster, the range of each host for its instances, fixed host ports and listeners of
+ * other services.
  *
  * Only what a save newly asks for is looked at: where a host came later that holds a port, whoever has it already may still be
  * scaled, deployed and mended, and the hosts say that it is not served. What two saves claim at one moment is found out by the
@@ -9,13 +10,14 @@
 import type { HostRecord } from '@boxcar/core/model/host'
 import { byId } from '@boxcar/core/model/ids'
 import type { ServiceSpec } from '@boxcar/core/model/spec'
+import { isLoopback, isWildcard, type ListenAddress, parseListen } from '../listen.ts'
 import type { FaultView } from '../views.ts'
 
 type Ports = Pick<ServiceSpec, 'routes' | 'ports'>
 
-/** Who listens in a cluster besides its proxies. */
-export interface Neighbours {
-  readonly hosts: readonly Pick<HostRecord, 'id' | 'agentPort' | 'ports'>[]
+/** Who has ports in a cluster. */
+export interface PortOwners {
+  readonly hosts: readonly Pick<HostRecord, 'id' | 'address' | 'agentPort' | 'ports'>[]
   /** Where servers and members of the store listen, as addresses or URLs. */
   readonly servers: readonly string[]
   readonly store: readonly string[]
@@ -34,7 +36,7 @@ export interface HeldPort {
 export const asksForPorts = (before: Ports | undefined, next: Ports): boolean =>
   newListens(before, next).length + newHostPorts(before, next).length > 0
 
-export function heldPorts({ hosts, servers, store, services }: Neighbours): readonly HeldPort[] {
+export function heldPorts({ hosts, servers, store, services }: PortOwners): readonly HeldPort[] {
   const sorted = [...hosts].sort((a, b) => byId(a.id, b.id))
   const one = (port: number, by: HeldPort['by'], holder: string): HeldPort => ({
     from: port,
@@ -44,8 +46,8 @@ export function heldPorts({ hosts, servers, store, services }: Neighbours): read
   })
   return [
     ...sorted.map(({ id, agentPort }) => one(agentPort, 'process', `the agent of host ${id}`)),
-    ...portsOf(servers).map(({ port, address }) => one(port, 'process', `a server (${address})`)),
-    ...portsOf(store).map(({ port, address }) => one(port, 'process', `the store (${address})`)),
+    ...portsOnHosts(servers, hosts).map(({ port, address }) => one(port, 'process', `a server (${address})`)),
+    ...portsOnHosts(store, hosts).map(({ port, address }) => one(port, 'process', `the store (${address})`)),
     ...services.flatMap(({ service, spec }) => [
       ...spec.ports.flatMap(({ hostPort }) =>
         hostPort === undefined
@@ -112,9 +114,34 @@ const newHostPorts = (before: Ports | undefined, next: Ports): readonly Asked[] 
     .flatMap(({ hostPort }, i) => (hostPort === undefined ? [] : [{ i, port: hostPort }]))
     .filter(({ port }) => before?.ports.some(({ hostPort }) => hostPort === port) !== true)
 
-/** Of `http://10.0.0.1:7070`, `127.0.0.1:7070`; one that names no port holds none that is known. */
-const portsOf = (addresses: readonly string[]): readonly { port: number; address: string }[] =>
-  addresses.flatMap(address => {
-    const port = Number(/:(\d{1,5})\/?$/.exec(address)?.[1] ?? 0)
-    return port > 0 ? [{ port, address }] : []
+/**
+ * Those that a host of the cluster has at its own address. A loopback or wildcard address does not tell the machine, which may be a
+ * host; any other address, such as that of a managed etcd or a load balancer, holds nothing that a proxy could ask for.
+ */
+function portsOnHosts(
+  addresses: readonly string[],
+  hosts: PortOwners['hosts'],
+): readonly { readonly port: number; readonly address: string }[] {
+  const ofHosts = new Set(hosts.map(({ address }) => canonicalHost(address)))
+  return addresses.flatMap(address => {
+    const at = endpointOf(address)
+    if (at === undefined) return []
+    const host = canonicalHost(at.host)
+    return isLoopback(host) || isWildcard(host) || ofHosts.has(host) ? [{ port: at.port, address }] : []
   })
+}
+
+/** Of `https://10.0.0.1`, `http://[fd00::1]:7070/`, `127.0.0.1:7070`. */
+function endpointOf(address: string): ListenAddress | undefined {
+  if (!address.includes('://')) return parseListen(address)
+  const url = URL.parse(address)
+  if (url === null) return undefined
+  const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port)
+  return { host: url.hostname.replaceAll(/[[\]]/g, ''), port }
+}
+
+/** One spelling of each: `FD00:0::2` is `fd00::2`, and names are in lower case. */
+function canonicalHost(host: string): string {
+  const url = URL.parse(`http://${host.includes(':') ? `[${host}]` : host}`)
+  return url === null ? host : url.hostname.replaceAll(/[[\]]/g, '')
+}
