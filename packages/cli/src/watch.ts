@@ -10,6 +10,7 @@ import { paint } from './render/paint.ts'
 import { changeLines, type Sight, tree } from './render/tree.ts'
 import { seconds } from './render/words.ts'
 import type { Terminal } from './terminal.ts'
+import { obstaclePatienceMs, Waiting } from './waiting.ts'
 
 export interface Goal {
   readonly ref: ServiceRef
@@ -25,10 +26,6 @@ export interface WatchOptions {
 
 /** How often the server is asked. Its answers come from memory; a person sees no difference below this. */
 const everyMs = 250
-/** An instance that no host can take may wait for another to stop; so long it is not called impossible. */
-const placementPatienceMs = 10_000
-/** A proxy may be about to take a route up, or a port about to be given back. */
-const servingPatienceMs = 10_000
 
 type Verdict =
   | { readonly kind: 'under-way' }
@@ -145,23 +142,6 @@ function showNotice(
   }
 }
 
-/** Since when the same thing has been in the way of each service: instances that no host can take, hosts that do not serve it. */
-class Waiting {
-  readonly #since = new Map<string, { readonly print: string; readonly at: Instant }>()
-
-  /** How long the same thing has been in the way, milliseconds. */
-  forMs(service: string, print: string, now: Instant): number {
-    const known = this.#since.get(service)
-    if (known?.print === print) return elapsed(known.at, now)
-    this.#since.set(service, { print, at: now })
-    return 0
-  }
-
-  over(service: string): void {
-    this.#since.delete(service)
-  }
-}
-
 async function judge(
   api: Api,
   goal: Goal | undefined,
@@ -200,7 +180,7 @@ async function judge(
     why.waitingCount,
     instances.map(it => [it.id, it.host, it.state, it.restarts]),
   ])
-  if (waiting.forMs(service.service, print, now) < placementPatienceMs) return { kind: 'under-way' }
+  if (waiting.forMs(service.service, print, now) < obstaclePatienceMs) return { kind: 'under-way' }
   return {
     kind: 'failed',
     text: {
@@ -222,7 +202,7 @@ function served({ service, serving }: ServiceView, waiting: Waiting, now: Instan
   const { unserved, hosts, of } = serving
   // The leader writes the routes next: it is waited for as it is at the beginning of a rollout.
   if (unserved.length === 0) return { kind: 'under-way' }
-  if (waiting.forMs(key, JSON.stringify(unserved), now) < servingPatienceMs) return { kind: 'under-way' }
+  if (waiting.forMs(key, JSON.stringify(unserved), now) < obstaclePatienceMs) return { kind: 'under-way' }
   return {
     kind: 'failed',
     text: {

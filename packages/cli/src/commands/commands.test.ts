@@ -692,6 +692,53 @@ describe('changing', () => {
     expect(ran.err).toContain('work on the cluster goes on')
   })
 
+  test('rm ends with status 3 where the same obstacle stays in the way for ten seconds, and says which', async () => {
+    await instance(0, 'ready')
+    await instance(1, 'ready')
+    const uid = (await server.store.get(specs, web))?.value.uid ?? ''
+    const obstacles = [{ kind: 'internal-error' as const, doing: 'planning it', error: 'no such key' }]
+    const pending = { service: web, uid, term: '1', waiting: [], obstacles, count: 0, at: 0 }
+    await server.write(put(pendings, web, pending))
+    const asked: string[] = []
+    const front = await behind(({ method, path }) => {
+      if (method === 'GET') asked.push(path)
+      return 'answered'
+    })
+    try {
+      const ran = await boxcar(['rm', 'web', '--yes'], terminalFor({ env: { BOXCAR_SERVER: front.url } }))
+      expect(ran.status).toBe(3)
+      expect(ran.err).toMatch(/^\d+\.\ds default\/web: 2 instances left; default\/web: .*no such key/m)
+      expect(ran.err).toContain('Error: default/web is deleted, but 2 instances of it cannot be stopped')
+      expect(ran.err).toMatch(/Why: default\/web: .*no such key/)
+      expect(ran.err).toContain('Next: boxcar why default/web')
+      expect(asked.filter(path => path.endsWith('/why')).length).toBeLessThanOrEqual(2)
+    } finally {
+      await front.close()
+    }
+  })
+
+  test('rm of several services asks for their project once in each look', async () => {
+    writeFileSync(join(dir, 'more.yaml'), 'name: worker\nimage: web:1\n')
+    await boxcar(['deploy', '-f', join(dir, 'more.yaml'), '--yes', '--detach'])
+    await instance(0, 'ready')
+    const asked: string[] = []
+    const front = await behind(({ method, path }) => {
+      if (method === 'GET') asked.push(path)
+      return 'answered'
+    })
+    try {
+      const terminal = terminalFor({ env: { BOXCAR_SERVER: front.url } })
+      const ran = await boxcar(['rm', 'web', 'worker', '--yes', '--timeout', '1s'], terminal)
+      expect(ran.status).toBe(124)
+      expect(ran.err).toContain('default/web: 1 instance left, default/worker: gone')
+      const looks = asked.filter(path => path.includes('instances')).length
+      expect(asked.filter(path => path.endsWith('/services')).length).toBe(looks)
+      expect(new Set(asked.filter(path => path.includes('instances'))).size).toBe(1)
+    } finally {
+      await front.close()
+    }
+  })
+
   test('rm does not wait for a service that is created again under the name', async () => {
     await instance(0, 'ready')
     const terminal = terminalFor()

@@ -47,7 +47,8 @@ NO_COLOR and FORCE_COLOR mean what they mean everywhere; --no-color wins over bo
     0  done and healthy
     1  failure
     2  the command line or the settings are wrong
-    3  accepted, but some instances cannot be placed, or stand where they could not be placed now, or some hosts do not serve a route
+    3  accepted, but some instances cannot be placed, or stand where they could not be placed now, some hosts do not serve a route,
+       or something keeps instances of a deleted service from being stopped
     4  the rollout was reverted or aborted
     5  conflict: the plan or the revision is stale, or an address is taken
     6  not authorised
