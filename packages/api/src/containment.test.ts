@@ -3,7 +3,7 @@
  * in every list, in the counts and figures, in the event stream and in the logs of many instances.
  */
 import type { GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
-import { type AnyCollection, keyOf, put } from '@boxcar/store/collection'
+import { type AnyCollection, keyOf, put, remove } from '@boxcar/store/collection'
 import {
   events,
   generations,
@@ -285,6 +285,18 @@ describe('a stored record that cannot be read', () => {
       { method: 'DELETE', url: `/v1/hosts/${badHost}` },
     ] as const)
       expect((await server.app.inject(ask)).statusCode).toBe(409)
+  })
+
+  test('of what operators set for a host: nothing is written over it, and it goes with the host', async () => {
+    const server = await world()
+    const url = `/v1/hosts/${badHost}`
+    await server.write(raw(hostSettingsOf, badHost, '[]'), remove(presences, badHost))
+    const cordon = await server.app.inject({ method: 'POST', url: `${url}/cordon`, payload: {} })
+    expect(cordon.statusCode).toBe(409)
+    const removed = await server.app.inject({ method: 'DELETE', url })
+    expect(removed.statusCode, removed.body).toBe(204)
+    expect(await server.store.get(hosts, badHost)).toBeUndefined()
+    expect((await server.store.list(hostSettingsOf)).unreadable).toEqual([])
   })
 })
 

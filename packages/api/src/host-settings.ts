@@ -37,7 +37,9 @@ export class HostActions {
     const { store, clock, events } = this.#deps
     return writing<HostOutcome>(this.#deps, async (): Promise<Tried<HostOutcome>> => {
       const [record, settings] = await Promise.all([store.get(hosts, id), store.get(hostSettingsOf, id)])
-      const unread = this.#refuseUnread(id, record === undefined, settings === undefined)
+      const unread =
+        (record === undefined ? this.#refuseUnreadRecord(id) : undefined) ??
+        (settings === undefined ? this.#refuseUnreadSettings(id) : undefined)
       if (unread !== undefined) return { kind: 'answer', answer: unread }
       if (record === undefined) return { kind: 'answer', answer: noHost(this.#picture, id) }
       const before: HostSettings = settings?.value ?? { labels: {} }
@@ -78,26 +80,23 @@ export class HostActions {
     })
   }
 
-  #refuseUnread(id: HostId, lacksRecord: boolean, lacksSettings: boolean): Refusal | undefined {
-    const { mirror } = this.#deps
-    return (
-      (lacksRecord ? refuseUnread(mirror, hosts, id, `the record of host ${id}`) : undefined) ??
-      (lacksSettings
-        ? refuseUnread(mirror, hostSettingsOf, id, `what operators set for host ${id}`)
-        : undefined)
-    )
+  #refuseUnreadRecord(id: HostId): Refusal | undefined {
+    return refuseUnread(this.#deps.mirror, hosts, id, `the record of host ${id}`)
+  }
+
+  #refuseUnreadSettings(id: HostId): Refusal | undefined {
+    return refuseUnread(this.#deps.mirror, hostSettingsOf, id, `what operators set for host ${id}`)
   }
 
   /** Forgets a host that is gone for good. One that is there registers again, so it is refused. */
   async remove(id: HostId, author: Author): Promise<RemoveOutcome> {
     const { store, events } = this.#deps
     return writing<RemoveOutcome>(this.#deps, async (): Promise<Tried<RemoveOutcome>> => {
-      const [record, present, settings] = await Promise.all([
+      const [record, present] = await Promise.all([
         store.get(hosts, id),
         store.get(presences, id).then(living),
-        store.get(hostSettingsOf, id),
       ])
-      const unread = this.#refuseUnread(id, record === undefined, settings === undefined)
+      const unread = record === undefined ? this.#refuseUnreadRecord(id) : undefined
       if (unread !== undefined) return { kind: 'answer', answer: unread }
       if (record === undefined) return { kind: 'answer', answer: noHost(this.#picture, id) }
       if (present !== undefined)
@@ -116,7 +115,7 @@ export class HostActions {
           writes: [
             remove(hosts, id),
             remove(presences, id), // one without a lease may stand there
-            ...(settings === undefined ? [] : [remove(hostSettingsOf, id)]),
+            remove(hostSettingsOf, id), // one that cannot be read goes as well: it is of this host alone
             events.write({
               kind: 'host-removed',
               message: `${author.actor} removed host ${id}`,
