@@ -96,8 +96,10 @@ export function checkAcknowledgedIsServed(
   for (const shown of history.shown) {
     checked.shown++
     if (!shown.saysServed) continue
-    // What a screen shows is of a moment ago: wrong is what was so all the while.
-    const moments = statesWithin(history, shown.at - slackMs, shown.at).map(state => state.notServing(shown))
+    // A screen may be a moment behind the history, or know a change before that heard of it: wrong is what was so all the while.
+    const moments = statesWithin(history, shown.at - slackMs, shown.at + slackMs).map(state =>
+      state.notServing(shown),
+    )
     const wrong = moments[0]?.filter(host => moments.every(missed => missed.includes(host))) ?? []
     for (const host of wrong)
       violations.push(

@@ -43,13 +43,19 @@ const scaledAfterMs = 1500
 const deletedAfterMs = 3000
 
 /** How long it may take until the service is gone: as many that were ready take half of that on idle hosts, or it is short. */
-export const goneBoundMs = ({ stopMs }: Churn): number => Math.max(10_000, 2 * stopMs)
+const goneBoundMs = ({ stopMs }: Churn): number => Math.max(10_000, 2 * stopMs)
+
+/** Which part of its bound it takes until the service is gone; the median, since one round may meet a busy machine. */
+export const goneRatio = (rounds: readonly Churn[]): number =>
+  median(rounds.map(one => one.goneMs / goneBoundMs(one)))
 
 /** How many times longer the other service's change takes during the churn; the median, since each is one short moment. */
-export function scaleRatio(rounds: readonly Churn[]): number {
-  const ratios = rounds.map(({ scaleMs }) => scaleMs.busy / scaleMs.idle).sort((a, b) => a - b)
-  return ratios[Math.floor(ratios.length / 2)] ?? Number.NaN
-}
+export const scaleRatio = (rounds: readonly Churn[]): number =>
+  median(rounds.map(({ scaleMs }) => scaleMs.busy / scaleMs.idle))
+
+/** Not a number where there is none, which is within no bound. */
+const median = (values: readonly number[]): number =>
+  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 
 /** The figures of one round, a line each. */
 export function spelled(
