@@ -4,7 +4,7 @@ import type { Placement } from '@boxcar/core/model/placement'
 import type { SpecRecord } from '@boxcar/core/model/service'
 import {
   beyondCapacity,
-  type Ground,
+  type HostFacts,
   type Misplaced,
   misplaced,
   nextStep,
@@ -30,7 +30,7 @@ type AskedFor = Pick<SpecRecord, 'uid' | 'spec'>
 interface Known {
   /** The mirror's counter of changes. */
   readonly changes: number
-  readonly grounds: Map<HostId, Ground | undefined>
+  readonly hostFacts: Map<HostId, HostFacts | undefined>
   readonly judged: WeakMap<AskedFor, Misplacement>
 }
 
@@ -43,7 +43,7 @@ export class Misplacements {
   readonly #mirror: Mirror
   readonly #placed: Placed
   /** What was worked out since the mirror changed last: a list of services looks at one host many times. */
-  #known: Known = { changes: Number.NaN, grounds: new Map(), judged: new WeakMap() }
+  #known: Known = { changes: Number.NaN, hostFacts: new Map(), judged: new WeakMap() }
 
   constructor(mirror: Mirror, placed: Placed) {
     this.#mirror = mirror
@@ -53,7 +53,8 @@ export class Misplacements {
   /** Of the instances that the rollout wants, by a spec that may not be stored yet. */
   of(name: ServiceName, record: AskedFor): Misplacement {
     const { changes } = this.#mirror
-    if (this.#known.changes !== changes) this.#known = { changes, grounds: new Map(), judged: new WeakMap() }
+    if (this.#known.changes !== changes)
+      this.#known = { changes, hostFacts: new Map(), judged: new WeakMap() }
     const known = this.#known.judged.get(record)
     if (known !== undefined) return known
     const judged = this.#judge(name, record)
@@ -68,12 +69,12 @@ export class Misplacements {
       .map(({ value }) => value)
       .filter(it => it.uid === uid && it.desired === 'run' && (wanted?.has(it.generation) ?? true))
       .sort((a, b) => a.generation - b.generation || a.slot - b.slot)
-    const grounds = new Map<HostId, Ground>()
+    const hostFacts = new Map<HostId, HostFacts>()
     for (const { host } of running) {
-      const ground = this.#ground(host)
-      if (ground !== undefined) grounds.set(host, ground)
+      const facts = this.#factsOf(host)
+      if (facts !== undefined) hostFacts.set(host, facts)
     }
-    const found = misplaced(spec.placement, running, grounds)
+    const found = misplaced(spec.placement, running, hostFacts)
     return {
       found,
       at: new Map(found.map(it => [`${it.host} ${it.instance}`, it])),
@@ -92,13 +93,13 @@ export class Misplacements {
     )
   }
 
-  #ground(id: HostId): Ground | undefined {
-    const { grounds } = this.#known
-    if (!grounds.has(id)) grounds.set(id, this.#look(id))
-    return grounds.get(id)
+  #factsOf(id: HostId): HostFacts | undefined {
+    const { hostFacts } = this.#known
+    if (!hostFacts.has(id)) hostFacts.set(id, this.#look(id))
+    return hostFacts.get(id)
   }
 
-  #look(id: HostId): Ground | undefined {
+  #look(id: HostId): HostFacts | undefined {
     const record = this.#mirror.of(hosts).get(id)?.value
     if (record === undefined) return undefined
     const running = this.#placed.byHost
@@ -116,7 +117,7 @@ export class Misplacements {
     }))
   }
 
-  #labelsOf(id: HostId, own: Ground['labels']): Ground['labels'] {
+  #labelsOf(id: HostId, own: HostFacts['labels']): HostFacts['labels'] {
     return { ...own, ...this.#mirror.of(hostSettingsOf).get(id)?.value.labels }
   }
 }

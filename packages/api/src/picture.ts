@@ -452,7 +452,7 @@ export class Picture {
     const stored = this.#mirror.of(rollouts).get(value.service)?.value
     const record = stored?.uid === value.uid ? stored : undefined
     const host = this.#mirror.of(hosts).get(id.host)?.value
-    const stray = this.#misplacementOf(value.service)?.at.get(`${id.host} ${id.instance}`)
+    const misplacedHere = this.#misplacementOf(value.service)?.at.get(`${id.host} ${id.instance}`)
     return {
       id: id.instance,
       project: serviceParts(value.service).project,
@@ -478,7 +478,7 @@ export class Picture {
       cpuMilli: value.cpuMilli,
       memoryMiB: value.memoryMiB,
       ports: { ...value.ports },
-      ...(stray === undefined ? {} : { misplaced: inWords(stray.obstacles) }),
+      ...(misplacedHere === undefined ? {} : { misplaced: inWords(misplacedHere.obstacles) }),
     }
   }
 
@@ -591,7 +591,7 @@ export class Picture {
       entry.value.listeners.map((listener): RouteView => {
         const { value, modified } = entry
         const missing = this.#serving.missing(entry, [listener])
-        const short = new Set(missing.map(one => one.host))
+        const unservedHosts = new Set(missing.map(one => one.host))
         const unanswered = new Set(missing.filter(isLasting).map(one => one.host))
         return {
           service: value.service,
@@ -614,7 +614,7 @@ export class Picture {
               return { instance: e.instance, address: e.address, ...(port === undefined ? {} : { port }) }
             }),
           })),
-          applied: { hosts: edges.length - short.size, of: edges.length },
+          applied: { hosts: edges.length - unservedHosts.size, of: edges.length },
           unserved: missing.slice(0, maxUnserved),
         }
       })
@@ -836,7 +836,7 @@ function lastRejection(record: Rollout, generation: number): RolloutView['reject
 function leavingWords(instances: number, pending: Pending | undefined): string {
   const left =
     instances === 0
-      ? 'proxies still have to let go of its route'
+      ? 'proxies have not taken its route away yet'
       : `${plural(instances, 'instance')} still to stop`
   return ['it was deleted', left, ...(pending?.obstacles ?? []).map(obstacleWords)].join('; ')
 }

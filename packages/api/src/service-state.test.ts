@@ -27,7 +27,7 @@ const backAt1 = (phase: RolloutFacts['phase'], because: string): RolloutFacts =>
   asked: 2,
   rejection: rejected(because),
 })
-const stray: Misplaced = {
+const misplacedInstance: Misplaced = {
   instance: 'shop/web/1/0' as InstanceId,
   host: 'h1' as HostId,
   obstacles: [{ kind: 'label', want: 'zone = a', have: 'no label zone' }],
@@ -185,7 +185,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'all ready, one stands where it could not be placed now',
-    facts: { misplaced: [stray] },
+    facts: { misplaced: [misplacedInstance] },
     is: {
       available: true,
       status: 'misplaced',
@@ -194,7 +194,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'one of two such is not ready',
-    facts: { replicas: 2, misplaced: [stray, stray] },
+    facts: { replicas: 2, misplaced: [misplacedInstance, misplacedInstance] },
     is: {
       available: false,
       status: 'degraded',
@@ -206,7 +206,7 @@ const cases: readonly Case[] = [
     name: 'of what is about to be replaced nothing is said',
     facts: {
       rollout: { ...settled, phase: 'warming', outcome: 'under-way', asked: 2, words: 'generation 2 starts' },
-      misplaced: [stray],
+      misplaced: [misplacedInstance],
     },
     is: { available: true, status: 'rolling-out', reason: 'generation 2 starts' },
   },

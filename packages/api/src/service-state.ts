@@ -38,7 +38,7 @@ function statusOf({
   unserved,
   misplaced,
 }: ServiceFacts): Omit<ServiceState, 'available'> {
-  const stray = misplacedWords(misplaced)
+  const misplacedSummary = misplacedWords(misplaced)
   const missed = unservedSummary(unserved)
   const count = `${ready} of ${replicas} instances are ready`
   const [obstacle] = pending?.obstacles ?? []
@@ -46,7 +46,7 @@ function statusOf({
   if (pending !== undefined && pending.count > 0)
     return {
       status: 'waiting',
-      reason: sentence(`${plural(pending.count, 'instance')} cannot be placed on any host`, stray),
+      reason: sentence(`${plural(pending.count, 'instance')} cannot be placed on any host`, misplacedSummary),
     }
   if (isMoving(rollout)) return { status: 'rolling-out', reason: rollout.words }
   const wanted = rollout.outcome === 'rejected' ? wantedByPerson(rollout) : 'as-asked'
@@ -58,14 +58,17 @@ function statusOf({
         rollout.live === undefined ? 'nothing answers' : `generation ${rollout.live} answers`,
         ready < replicas && rollout.live !== undefined ? count : undefined,
         missed,
-        stray,
+        misplacedSummary,
       ),
     }
   const note = wanted === 'as-asked' ? undefined : wanted
   if (ready < replicas || missed !== undefined)
-    return { status: 'degraded', reason: sentence(count, note, missed, stray) }
+    return { status: 'degraded', reason: sentence(count, note, missed, misplacedSummary) }
   const all = replicas === 0 ? 'scaled to 0' : count
-  return { status: stray === undefined ? 'ready' : 'misplaced', reason: sentence(all, note, stray) }
+  return {
+    status: misplacedSummary === undefined ? 'ready' : 'misplaced',
+    reason: sentence(all, note, misplacedSummary),
+  }
 }
 
 const isMoving = ({ outcome, phase }: ServiceFacts['rollout']): boolean =>

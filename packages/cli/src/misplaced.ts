@@ -9,18 +9,18 @@ import { misplacedLines } from './render/evidence.ts'
  * another generation is on its way, the instances of the old one are no matter.
  */
 export async function refuseMisplaced(api: Api, services: readonly ServiceView[]): Promise<void> {
-  const stray = services.filter(
+  const affected = services.filter(
     ({ misplaced, rollout }) => misplaced > 0 && rollout.outcome === 'live' && rollout.phase === 'settled',
   )
-  if (stray.length === 0) return
-  const found = await Promise.all(stray.map(it => misplacedAtBest(api, it)))
+  if (affected.length === 0) return
+  const found = await Promise.all(affected.map(it => misplacedAtBest(api, it)))
   throw new Trouble({
     status: exitStatus.notPlaced,
-    what: `${stray.map(it => it.service).join(', ')}: accepted, but not all instances stand where they could be placed now`,
+    what: `${affected.map(it => it.service).join(', ')}: accepted, but not all instances stand where they could be placed now`,
     why: found
-      .flatMap((each, i) => (each === undefined ? [stray[i]?.reason ?? ''] : misplacedLines(each)))
+      .flatMap((each, i) => (each === undefined ? [affected[i]?.reason ?? ''] : misplacedLines(each)))
       .join('\n'),
-    next: [...new Set(stray.flatMap(({ next }) => next ?? []))].join('\n'),
+    next: [...new Set(affected.flatMap(({ next }) => next ?? []))].join('\n'),
   })
 }
 

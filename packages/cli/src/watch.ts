@@ -220,10 +220,10 @@ async function unplaceable(
   goal: Goal | undefined,
   service: ServiceView,
 ): Promise<WhyView | 'unknown' | undefined> {
-  const short = service.rollout.counts.some(
+  const lacksInstances = service.rollout.counts.some(
     it => it.wanted > it.ready + it.starting + it.failing && (it.role === 'next' || it.role === 'live'),
   )
-  if (goal === undefined || (!short && service.status !== 'waiting')) return undefined
+  if (goal === undefined || (!lacksInstances && service.status !== 'waiting')) return undefined
   try {
     const why = await api.why(goal.ref)
     return why.waitingCount > 0 ? why : undefined

@@ -148,9 +148,9 @@ async function show(context: CommandContext, api: Api, services: readonly Servic
     context,
     services.map(it => {
       const addresses = routes.filter(route => route.service === it.service).flatMap(route => route.addresses)
-      const stray = it.misplaced === 0 ? '' : `, ${it.misplaced} misplaced`
+      const misplaced = it.misplaced === 0 ? '' : `, ${it.misplaced} misplaced`
       return [
-        `${it.service} generation ${it.generation}: ${it.ready}/${it.replicas} ready${stray}`,
+        `${it.service} generation ${it.generation}: ${it.ready}/${it.replicas} ready${misplaced}`,
         ...addresses,
       ].join('  ')
     }),

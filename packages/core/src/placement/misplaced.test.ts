@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { GenerationNumber, HostId, InstanceId } from '../model/ids.ts'
 import { id, instance } from './fixture.ts'
-import { beyondCapacity, type Ground, misplaced, nextStep, type PlacementRules } from './misplaced.ts'
+import { beyondCapacity, type HostFacts, misplaced, nextStep, type PlacementRules } from './misplaced.ts'
 import type { Obstacle } from './obstacle.ts'
 
 /** `web/1/0@h1` */
@@ -15,12 +15,12 @@ const standing = (text: string) => {
     host: id(host),
   }
 }
-const ground = (labels: Ground['labels'], beyond: readonly [string, Obstacle][] = []): Ground => ({
+const facts = (labels: HostFacts['labels'], beyond: readonly [string, Obstacle][] = []): HostFacts => ({
   labels,
   beyond: new Map(beyond.map(([name, obstacle]): [InstanceId, Obstacle[]] => [instance(name), [obstacle]])),
 })
-const grounds = (of: Readonly<Record<string, Ground>>) =>
-  new Map(Object.entries(of).map(([host, each]): [HostId, Ground] => [id(host), each]))
+const hostFacts = (of: Readonly<Record<string, HostFacts>>) =>
+  new Map(Object.entries(of).map(([host, each]): [HostId, HostFacts] => [id(host), each]))
 
 const noCpus: Obstacle = { kind: 'cpus', needMilli: 500, freeMilli: -500, totalMilli: 1000 }
 
@@ -28,7 +28,7 @@ interface Case {
   readonly name: string
   readonly rules: PlacementRules
   readonly running: readonly string[]
-  readonly hosts: Readonly<Record<string, Ground>>
+  readonly hosts: Readonly<Record<string, HostFacts>>
   /** Instance and host, and its obstacles. */
   readonly found: Readonly<Record<string, readonly Obstacle[]>>
 }
@@ -38,21 +38,21 @@ const cases: readonly Case[] = [
     name: 'no rule, room enough',
     rules: { where: [] },
     running: ['web/1/0@h1'],
-    hosts: { h1: ground({}) },
+    hosts: { h1: facts({}) },
     found: {},
   },
   {
     name: 'a label that the host has',
     rules: { where: ['zone = a'] },
     running: ['web/1/0@h1'],
-    hosts: { h1: ground({ zone: 'a' }) },
+    hosts: { h1: facts({ zone: 'a' }) },
     found: {},
   },
   {
     name: 'a label that one host lacks and another has with another value, every rule told',
     rules: { where: ['zone = a', '!gpu'] },
     running: ['web/1/0@h1', 'web/1/1@h2', 'web/1/2@h3'],
-    hosts: { h1: ground({}), h2: ground({ zone: 'b', gpu: 'x' }), h3: ground({ zone: 'a' }) },
+    hosts: { h1: facts({}), h2: facts({ zone: 'b', gpu: 'x' }), h3: facts({ zone: 'a' }) },
     found: {
       'web/1/0@h1': [{ kind: 'label', want: 'zone = a', have: 'no label zone' }],
       'web/1/1@h2': [
@@ -65,7 +65,7 @@ const cases: readonly Case[] = [
     name: 'a maximum lowered below what runs: the highest slots are beyond it',
     rules: { where: [], maxPerHost: 1 },
     running: ['web/1/2@h1', 'web/1/0@h1', 'web/1/1@h1', 'web/1/3@h2'],
-    hosts: { h1: ground({}), h2: ground({}) },
+    hosts: { h1: facts({}), h2: facts({}) },
     found: {
       'web/1/2@h1': [{ kind: 'max-per-host', max: 1, have: 3 }],
       'web/1/1@h1': [{ kind: 'max-per-host', max: 1, have: 3 }],
@@ -75,14 +75,14 @@ const cases: readonly Case[] = [
     name: 'the maximum is one generation’s own',
     rules: { where: [], maxPerHost: 1 },
     running: ['web/1/0@h1', 'web/2/0@h1'],
-    hosts: { h1: ground({}) },
+    hosts: { h1: facts({}) },
     found: {},
   },
   {
     name: 'what the host has no room for, beside a label',
     rules: { where: ['zone'] },
     running: ['web/1/0@h1', 'web/1/1@h1'],
-    hosts: { h1: ground({}, [['web/1/1', noCpus]]) },
+    hosts: { h1: facts({}, [['web/1/1', noCpus]]) },
     found: {
       'web/1/0@h1': [{ kind: 'label', want: 'zone', have: 'no label zone' }],
       'web/1/1@h1': [{ kind: 'label', want: 'zone', have: 'no label zone' }, noCpus],
@@ -98,7 +98,7 @@ const cases: readonly Case[] = [
 ]
 
 test.each(cases)('$name', ({ rules, running, hosts, found }) => {
-  const seen = misplaced(rules, running.map(standing), grounds(hosts))
+  const seen = misplaced(rules, running.map(standing), hostFacts(hosts))
   expect(Object.fromEntries(seen.map(it => [`${it.instance}@${it.host}`, it.obstacles]))).toEqual(found)
 })
 
@@ -148,7 +148,7 @@ describe('beyond the capacity of a host', () => {
 describe('the next step', () => {
   const stands = (...hosts: readonly string[]) =>
     hosts.map((host, i) => ({ instance: instance(`web/1/${i}`), host: id(host), obstacles: [noCpus] }))
-  const hosts = (of: Readonly<Record<string, Ground['labels']>>) =>
+  const hosts = (of: Readonly<Record<string, HostFacts['labels']>>) =>
     Object.entries(of).map(([host, labels]) => ({ host: id(host), labels }))
 
   test('nothing is misplaced: there is none', () => {

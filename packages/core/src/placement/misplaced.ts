@@ -28,7 +28,7 @@ export interface Standing {
 }
 
 /** What a host has, and what there is no room for on it. */
-export interface Ground {
+export interface HostFacts {
   /** Its own labels and those of operators. */
   readonly labels: Readonly<Record<string, string>>
   /** From `beyondCapacity`. */
@@ -46,18 +46,18 @@ export interface Misplaced {
 export function misplaced(
   { where, maxPerHost }: PlacementRules,
   running: readonly Standing[],
-  grounds: ReadonlyMap<HostId, Ground>,
+  hostFacts: ReadonlyMap<HostId, HostFacts>,
 ): readonly Misplaced[] {
   const rules = where.map(parseWhere)
   const crowded = maxPerHost === undefined ? new Map<InstanceId, Obstacle>() : beyondMax(maxPerHost, running)
   return running.flatMap(({ instance, host }) => {
-    const ground = grounds.get(host)
-    if (ground === undefined) return []
+    const facts = hostFacts.get(host)
+    if (facts === undefined) return []
     const tooMany = crowded.get(instance)
     const obstacles = [
-      ...labelObstacles(ground.labels, rules),
+      ...labelObstacles(facts.labels, rules),
       ...(tooMany === undefined ? [] : [tooMany]),
-      ...(ground.beyond.get(instance) ?? []),
+      ...(facts.beyond.get(instance) ?? []),
     ]
     return obstacles.length === 0 ? [] : [{ instance, host, obstacles }]
   })
@@ -126,7 +126,7 @@ export function beyondCapacity(
 export function nextStep(
   found: readonly Misplaced[],
   { where }: PlacementRules,
-  hosts: readonly { readonly host: HostId; readonly labels: Ground['labels'] }[],
+  hosts: readonly { readonly host: HostId; readonly labels: HostFacts['labels'] }[],
 ): string | undefined {
   const host = mostMisplaced(found)
   if (host === undefined) return undefined

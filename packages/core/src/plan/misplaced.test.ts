@@ -1,7 +1,13 @@
 /** That what is advised about misplaced instances (placement/misplaced.ts) does move them. */
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { HostId } from '../model/ids.ts'
-import { beyondCapacity, type Ground, type Misplaced, misplaced, nextStep } from '../placement/misplaced.ts'
+import {
+  beyondCapacity,
+  type HostFacts,
+  type Misplaced,
+  misplaced,
+  nextStep,
+} from '../placement/misplaced.ts'
 import { type Stage, service, threeHosts, web } from './stage.ts'
 
 let stage: Stage
@@ -24,8 +30,8 @@ function seen(): { readonly found: readonly Misplaced[]; readonly next: string |
   const running = [...(stage.world.services.get(service)?.placements.values() ?? [])]
     .map(({ value }) => value)
     .filter(({ desired }) => desired === 'run')
-  const grounds = new Map(
-    hosts.map(({ host, labels, capacity }): [HostId, Ground] => [
+  const hostFacts = new Map(
+    hosts.map(({ host, labels, capacity }): [HostId, HostFacts] => [
       host,
       {
         labels,
@@ -36,7 +42,7 @@ function seen(): { readonly found: readonly Misplaced[]; readonly next: string |
       },
     ]),
   )
-  const found = misplaced({ where }, running, grounds)
+  const found = misplaced({ where }, running, hostFacts)
   return { found, next: nextStep(found, { where }, hosts) }
 }
 
