@@ -17,12 +17,12 @@ const put = (at: number, collection: AnyCollection, id: string, value: unknown) 
   const entry = { id, value, created: revision, modified: revision, lease: undefined }
   return { at, change: { kind: 'put', collection, entry } as Change }
 }
-const route = (at: number) =>
+const route = (at: number, listen = 80) =>
   put(at, routes, web as ServiceName, {
     service: web,
     uid: 'u',
     term: '1',
-    listeners: [{ protocol: 'http', listen: 80, hostnames: [], path: '/', expose: 'public', port: 'http' }],
+    listeners: [{ protocol: 'http', listen, hostnames: [], path: '/', expose: 'public', port: 'http' }],
     backings: [
       {
         generation: 1,
@@ -89,6 +89,12 @@ test('what is acknowledged and answered, named, noticed soon, or not promised is
 
 const moving = { phase: 'draining', live: 2, old: 1, undo: false }
 const resolving = { phase: 'resolving', stable: 1, next: 2 }
+test('a port that the route has just left is no longer promised, and one that it has kept is', () => {
+  const moved = [route(10), ack(20, 'h1'), route(1000, 81), ack(1010, 'h1')]
+  expect(check(moved, [call(1050, 'ECONNREFUSED')]).violations).toEqual([])
+  expect(check(moved, [call(800, 'ECONNREFUSED')]).violations).toHaveLength(1)
+})
+
 test('a generation may settle where the one before was not served either', () => {
   const before = [route(10), phase(11, draining), ack(20, 'h1'), phase(30, settled), ack(40, 'h2', [held])]
   const changes = [...before, phase(50, resolving), phase(60, moving), ack(65, 'h3', [held])]
