@@ -614,16 +614,23 @@ const onDisk: Readonly<Record<string, Place>> = Object.fromEntries(
 )
 
 const inRouting: Readonly<Record<string, Place>> = {
-  'a route that throws when it is read': {
-    parts: () => ({ store: storeTelling(isEntry(routes, bad), { listeners: 'none' }) }),
+  'a route that throws when it is read, of a service that was served': {
+    before: bench => bench.route(bad),
+    parts: () => {
+      let seen = 0
+      const isSecond = (change: Change) => isEntry(routes, bad)(change) && ++seen > 1
+      return { store: storeTelling(isSecond, { listeners: 'none' }) }
+    },
     ordered: bench => bench.route(bad),
     reason: { event: /^shop\/bad: reading its route: internal error: / },
   },
-  'a route that says it is of another service': {
+  'a route that says it is of another service, in the place of a good one': {
+    before: bench => bench.route(bad),
     ordered: bench => bench.write(raw(routes, bad, JSON.stringify(routeOf(good)))),
     reason: { event: /^shop\/bad: reading its route: internal error: it says that it is of shop\/good/ },
   },
-  'a route that is not JSON': {
+  'a route that is not JSON, in the place of a good one': {
+    before: bench => bench.route(bad),
     ordered: bench => bench.write(raw(routes, bad, '"')),
     reason: 'none: nothing is amiss',
   },

@@ -66,33 +66,53 @@ test('a proxy whose process fails is not waited for after five seconds', async (
   expect(acks.at(-1)).toBeUndefined()
 })
 
-test('no revision is acknowledged whose route cannot be read, until there is one that can', async () => {
-  const { clock, edge, routing, acks, told } = start()
+test('a route that cannot be read any more is named by the acknowledgement, which goes on for all others', async () => {
+  const { clock, edge, routing, acks, states, told } = start()
   const acked = async () => {
     await clock.advance(100)
-    return acks.at(-1)?.revision
+    return acks.at(-1)
   }
   const key = `${routes.name}/shop/web`
-  const [web, other] = [routeOf('shop/web'), routeOf('shop/other')]
-  change(routing, '1', [web, other])
-  expect(await acked()).toBe('1')
-  change(routing, '2', [other])
-  expect(await acked()).toBe('2')
-  change(routing, '3', [], [key])
-  expect(await acked()).toBe('2')
-  expect(edge.served).toContain(web.service)
-  change(routing, '4', [other])
-  expect(await acked()).toBe('2')
   const unreadable = [{ collection: routes.name, key, reason: 'of a newer version' }]
-  routing.take({ kind: 'snapshot', revision: '5' as Revision, entries: [], unreadable })
-  expect(await acked()).toBe('2')
-  change(routing, '6', [web])
-  expect(await acked()).toBe('6')
+  const [web, other] = [routeOf('shop/web', [80, 81]), routeOf('shop/other', [80])]
+  const named = [80, 81].map(listen => ({
+    listen,
+    service: 'shop/web',
+    reason: 'unreadable',
+    detail: 'its newest route cannot be read by this agent, which goes on with the one before',
+  }))
+  change(routing, '1', [web, other])
+  expect(await acked()).toEqual({ revision: '1', draining: [] })
+  change(routing, '2', [], [key])
+  expect(await acked()).toEqual({ revision: '2', draining: [], unserved: named })
+  expect(edge.served).toContain(web.service)
+  change(routing, '3', [other])
+  expect(await acked()).toEqual({ revision: '3', draining: [], unserved: named })
+  routing.take({ kind: 'snapshot', revision: '4' as Revision, entries: [], unreadable })
+  expect(await acked()).toEqual({ revision: '4', draining: [], unserved: named })
+  expect(states.at(-1)?.reason).toMatch(/the newest route of shop\/web cannot be read/)
+  change(routing, '5', [web])
+  expect(await acked()).toEqual({ revision: '5', draining: [] })
   expect(told).toEqual(['route-unreadable'])
   // What was never served from here holds up nobody.
-  change(routing, '7', [], [`${routes.name}/shop/new`])
-  change(routing, '8', [web])
-  expect(await acked()).toBe('8')
+  change(routing, '6', [], [`${routes.name}/shop/new`])
+  change(routing, '7', [web])
+  expect(await acked()).toEqual({ revision: '7', draining: [] })
+})
+
+test('a route that can be read again is named until the proxy has applied it', async () => {
+  const { clock, edge, routing, acks } = start()
+  const web = routeOf('shop/web', [80])
+  change(routing, '1', [web])
+  change(routing, '2', [], [`${routes.name}/shop/web`])
+  await clock.advance(100)
+  edge.postpone(8_000)
+  change(routing, '3', [web])
+  await clock.advance(100)
+  expect(acks.at(-1)).toMatchObject({ revision: '2', unserved: [{ listen: 80, reason: 'unreadable' }] })
+  edge.accept()
+  await clock.advance(100)
+  expect(acks.at(-1)).toEqual({ revision: '3', draining: [] })
 })
 
 test('a newer table is tried at once though the one before was refused', async () => {
@@ -286,11 +306,18 @@ function take(routing: Routing, revision: string): void {
   routing.take({ kind: 'snapshot', revision: revision as Revision, entries: [], unreadable: [] })
 }
 
-const routeOf = (service: string): Route => ({
+const routeOf = (service: string, ports: readonly number[] = []): Route => ({
   service: service as ServiceName,
   uid: 'u',
   term: '1',
-  listeners: [],
+  listeners: ports.map(listen => ({
+    protocol: 'http',
+    listen,
+    hostnames: [],
+    path: '/',
+    expose: 'public',
+    port: 'http',
+  })),
   backings: [],
   drainMs: 1000,
 })

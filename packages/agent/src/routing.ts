@@ -1,12 +1,12 @@
 /**
  * Routes to the proxy, and its word for it back. The acknowledged revision is that of the newest change of a route which the
  * proxy serves: nothing is acknowledged before it is true, and nothing twice. What it cannot serve of it is named beside the
- * revision, for as long as that lasts. A table that is refused, or a route that cannot be read, leaves the acknowledgement at what
- * is served still. While the store is away, and until a snapshot of the right store is there, the proxy goes on with what it has.
+ * revision, for as long as that lasts; so is a service whose newest route cannot be read, of which the route before is served. A
+ * table that is refused leaves the acknowledgement at what is served still. While the store is away, and until a snapshot of the
+ * right store is there, the proxy goes on with what it has.
  */
 import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
 import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
-import { compareRevisions } from '@boxcar/core/model/revision'
 import { type Route, type RouteAck, routeOf } from '@boxcar/core/model/route'
 import { Bell } from '@boxcar/store/bell'
 import { routes } from '@boxcar/store/keys'
@@ -37,10 +37,10 @@ export class Routing {
   readonly #bell = new Bell()
   #routes = new Map<ServiceName, Route>()
   #revision: Revision = noRevision
-  /** The services whose newest route cannot be read, with the newest revision at which the one we go on with was the newest. */
-  readonly #outdated = new Map<ServiceName, Revision>()
-  /** The revision that the proxy serves, of those asked for by this run. */
-  #served: string | undefined
+  /** The services whose newest route cannot be read; we go on with the one before. */
+  readonly #outdated = new Set<ServiceName>()
+  /** The revision that the proxy serves, of those asked for by this run, and which of its routes could not be read. */
+  #served: { readonly revision: string; readonly unreadable: readonly ProxyFault[] } | undefined
   #state: ProxyState = { state: 'up' }
   /** The table that was refused last, how often, and until when it is not tried again. */
   #refused: { readonly revision: Revision; readonly times: number; readonly until: Instant } | undefined
@@ -71,7 +71,7 @@ export class Routing {
         isUnreadable(service) || (found.has(service) && found.get(service) === undefined)
       this.#routes = new Map([...this.#routes].filter(([service]) => isOdd(service)))
       for (const [service, read] of found) if (read !== undefined) this.#routes.set(service, read)
-      for (const service of this.#outdated.keys())
+      for (const service of this.#outdated)
         if (!this.#routes.has(service) || !isOdd(service)) this.#outdated.delete(service)
       for (const service of this.#routes.keys()) if (isOdd(service)) this.#outdate(service)
       this.#revision = step.revision
@@ -98,10 +98,10 @@ export class Routing {
     this.#bell.ring()
   }
 
-  /** What cannot be read any more is served as it was; before `#revision` moves on. */
+  /** What cannot be read any more is served as it was. */
   #outdate(service: ServiceName): void {
     if (this.#outdated.has(service) || !this.#routes.has(service)) return
-    this.#outdated.set(service, this.#revision)
+    this.#outdated.add(service)
     const message = `the newest route of ${service} cannot be read by this agent, which goes on with the one before`
     this.#options.tell({ kind: 'route-unreadable', level: 'error', message })
   }
@@ -125,15 +125,16 @@ export class Routing {
   async #apply(): Promise<number> {
     const { proxy, clock, log, tell } = this.#options
     const revision = this.#revision
-    if (revision === noRevision || this.#served === revision) return idleMs
+    if (revision === noRevision || this.#served?.revision === revision) return idleMs
     const before = this.#refused?.revision === revision ? this.#refused : undefined
     // A ring of the bell is no reason to try a refused table sooner, unless the proxy is well again.
     if (before !== undefined && clock.now() < before.until && proxy.health().kind !== 'ok') {
       return before.until - clock.now()
     }
+    const unreadable = this.#unreadable()
     const outcome = await this.#give({ revision, routes: new Map(this.#routes) })
     if (outcome.kind === 'applied') {
-      this.#served = outcome.revision
+      this.#served = { revision: outcome.revision, unreadable }
       this.#refused = undefined
       this.#refusalTold = undefined
       this.#postponed = undefined
@@ -193,16 +194,19 @@ export class Routing {
     this.#become(health.kind === 'refusing' ? { state: 'failing', reason: health.why } : this.#upWith(health))
     if (this.#served === undefined) return idleMs
     const draining: readonly InstanceId[] = await proxy.draining()
-    const ack = { revision: this.#truthful(this.#served), draining: [...draining].sort() }
-    onAck({ ...ack, ...unservedList(proxy.health().faults, this.#routes) })
+    const { revision, unreadable } = this.#served
+    const ack = { revision, draining: [...draining].sort() }
+    onAck({ ...ack, ...unservedList([...unreadable, ...proxy.health().faults], this.#routes) })
     return draining.length > 0 ? drainingMs : idleMs
   }
 
-  /** The newest revision up to which all that is served is the newest. */
-  #truthful(served: string): string {
-    return [...this.#outdated.values()].reduce(
-      (least: string, one) => (compareRevisions(one, least) < 0 ? one : least),
-      served,
+  /** Of the routes as they are now, the listeners of those that are not the newest. */
+  #unreadable(): readonly ProxyFault[] {
+    const why = 'its newest route cannot be read by this agent, which goes on with the one before'
+    return [...this.#outdated].flatMap(service =>
+      (this.#routes.get(service)?.listeners ?? []).map(
+        ({ listen }): ProxyFault => ({ kind: 'listener', service, listen, reason: 'unreadable', why }),
+      ),
     )
   }
 

@@ -65,7 +65,7 @@ export type ProxyFault =
       readonly kind: 'listener'
       readonly service: ServiceName
       readonly listen: number
-      readonly reason: 'protocol' | 'claimed' | 'unfit' | 'refused'
+      readonly reason: 'protocol' | 'claimed' | 'unfit' | 'refused' | 'unreadable'
       readonly why: string
     }
   | {

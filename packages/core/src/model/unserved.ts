@@ -26,6 +26,8 @@ export const unservedReasons = [
   'refused',
   /** An instance that shall answer has no such port, or no address. */
   'no-endpoint',
+  /** The agent cannot read the newest route of the service: its proxy goes on with the one before, whatever is acknowledged. */
+  'unreadable',
   /** What a newer agent says. */
   'other',
 ] as const
@@ -104,6 +106,7 @@ export function unservedWords({ listen, address, reason, holder, detail }: Unser
     case 'unfit':
     case 'refused':
     case 'no-endpoint':
+    case 'unreadable':
     case 'other':
       return `${port} is not served${more}`
   }
@@ -129,6 +132,8 @@ export function unservedNext({ listen, reason, holder }: Unserved, host: string)
       return 'give the route a shorter path or host name'
     case 'no-endpoint':
       return 'see the ports of the instance: boxcar describe instance NAME'
+    case 'unreadable':
+      return `upgrade the agent of ${host}, or deploy the service again`
     case 'cannot-listen':
     case 'refused':
     case 'other':
