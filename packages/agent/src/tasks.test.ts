@@ -62,3 +62,31 @@ test('a task that is broken for a quarter of a minute is not well, and is once i
   await clock.advance(1000)
   expect(tasks.areWell).toBe(true)
 })
+
+test('a task that broke once and has run since is well all along', async () => {
+  let breaks = 1
+  const { clock, tasks, starts } = keep(() => breaks-- > 0)
+  for (let second = 0; second < 70; second++) {
+    expect(tasks.areWell, `after ${second} s`).toBe(true)
+    await clock.advance(1000)
+  }
+  expect(starts).toEqual([0, 250])
+})
+
+test('a task that broke twice within a minute is not well until it has run for a minute', async () => {
+  let isBroken = true
+  const { clock, tasks, starts } = keep(() => isBroken)
+  await clock.advance(100)
+  isBroken = false
+  await clock.advance(30_000)
+  expect(starts).toEqual([0, 250])
+  expect(tasks.areWell).toBe(true)
+  isBroken = true
+  await clock.advance(100)
+  isBroken = false
+  await clock.advance(1000)
+  expect(starts).toHaveLength(3)
+  expect(tasks.areWell).toBe(false)
+  await clock.advance(60_000)
+  expect(tasks.areWell).toBe(true)
+})

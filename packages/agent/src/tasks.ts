@@ -73,11 +73,14 @@ export class Tasks {
    * must not pass for one that does all of it: its host is not renewed then.
    */
   get areWell(): boolean {
-    const now = this.#options.clock.now()
-    return [...this.#tasks.values()].every(
-      task =>
-        task.failingSince === undefined || this.#ranWell(task) || now - task.failingSince <= toleratedMs,
-    )
+    return [...this.#tasks.values()].every(task => this.#isWell(task))
+  }
+
+  /** One that broke once and runs since is well; one that broke again must first run for a while. */
+  #isWell(task: Task): boolean {
+    if (task.failingSince === undefined || this.#ranWell(task)) return true
+    if (task.state === 'running' && task.failures === 1) return true
+    return this.#options.clock.now() - task.failingSince <= toleratedMs
   }
 
   /** Which tasks broke and have not run well since, and how, in one sentence. */
