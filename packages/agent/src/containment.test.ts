@@ -7,7 +7,7 @@ import type { ClusterName, GenerationNumber, HostId, InstanceId, ServiceName } f
 import type { Placement } from '@boxcar/core/model/placement'
 import type { InstanceState, Report } from '@boxcar/core/model/report'
 import type { Route } from '@boxcar/core/model/route'
-import { type AnyCollection, keyOf, put } from '@boxcar/store/collection'
+import { type AnyCollection, keyOf, put, remove } from '@boxcar/store/collection'
 import {
   clusters,
   events,
@@ -27,9 +27,16 @@ import { VirtualClock } from '@boxcar/store/memory/virtual-clock'
 import { type Change, type FollowStep, type Store, StoreUnavailable, type Write } from '@boxcar/store/store'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type RunningAgent, runAgent } from './agent.ts'
-import { type Container, type Engine, EngineFault, EngineUnavailable } from './engine/engine.ts'
+import {
+  type Container,
+  type Engine,
+  EngineFault,
+  EngineUnavailable,
+  type PullOptions,
+} from './engine/engine.ts'
 import { MemoryDocker } from './engine/memory.ts'
 import type { Behaviour } from './engine/memory-image.ts'
+import type { Instances } from './instances.ts'
 import { MemoryNetwork } from './probe/memory-network.ts'
 import type { Network } from './probe/network.ts'
 import type { ApplyOutcome, Proxy as EdgeProxy, RouteTable } from './proxy/proxy.ts'
@@ -181,6 +188,13 @@ class Bench {
   async place(service: ServiceName, more: Partial<Placement> = {}): Promise<void> {
     const placed = this.placement(service, more)
     await this.write(put(placements, { host, instance: placed.instance }, placed))
+  }
+
+  /** Another placement of the same name. */
+  async replace(service: ServiceName, more: Partial<Placement>): Promise<void> {
+    const placed = this.placement(service, more)
+    await this.write(remove(placements, { host, instance: placed.instance }))
+    await this.place(service, more)
   }
 
   async route(service: ServiceName): Promise<string> {
@@ -712,6 +726,35 @@ describe('whatever one thing makes the agent throw stays with it:', () => {
     await now.clock.advance(30_000)
     expect((await now.report(good))?.state).toBe('ready')
     await now.expectPresent()
+  })
+
+  test.each([
+    ['its stop is ordered', (bench: Bench) => bench.place(bad, { desired: 'stop' })],
+    [
+      'a placement of other ports stands in the place of its own',
+      (bench: Bench) => bench.replace(bad, { ports: { http: badPort + 1 } }),
+    ],
+  ])('what was begun for an instance that the agent fails at is interrupted once %s', async (_, order) => {
+    const now = new Bench()
+    bench = now
+    const pulls: PullOptions[] = []
+    await now.open()
+    await now.start({
+      engine: base => ({
+        pull: (reference, options = {}) => {
+          pulls.push(options)
+          return base.pull(reference, options)
+        },
+      }),
+    })
+    now.docker.failNext('pull', 'hangs')
+    await now.place(bad)
+    await now.until('its image is pulled', () => pulls.length > 0)
+    const instances = now.listened[0]?.instances() as Instances | undefined
+    for (let times = 0; times < 5; times++)
+      instances?.failed(badInstance, 'reporting it', new Error('so ordered'))
+    await order(now)
+    await now.until('the pull is given up', () => pulls[0]?.signal?.aborted === true, 500)
   })
 
   test('one saved order that is of no use takes none of the others along', async () => {

@@ -7,6 +7,7 @@ import {
   isInterruptible,
   type Look,
   type Memory,
+  nothingRemembered,
   type SeenContainer,
 } from '@boxcar/core/instance/converge'
 import { attempt, errorText } from '@boxcar/core/model/attempt'
@@ -95,7 +96,11 @@ export class Instances {
     }
     for (const order of orders.orders.values()) contained(order.instance, () => this.#under(order))
     const memories = new Map<InstanceId, Memory>()
-    for (const [id, instance] of this.#instances) contained(id, () => memories.set(id, instance.memory))
+    for (const [id, instance] of this.#instances) {
+      contained(id, () => memories.set(id, instance.memory))
+      // What is under way is still to be interrupted where it is not wanted any more.
+      if (skipped.has(id)) memories.set(id, { ...nothingRemembered, doing: instance.doing?.kind })
+    }
     const seen = {
       orders: orders.orders,
       unreadable: orders.unreadable,

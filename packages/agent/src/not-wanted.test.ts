@@ -396,6 +396,20 @@ describe('on one host', () => {
     expect(bench.host.docker.all()).toHaveLength(1)
   })
 
+  test('what nobody asks for is removed after a pause that grows while the engine refuses', async () => {
+    await bench.order(web, 1)
+    await bench.until(web, 1, 'ready')
+    const refusals = 5
+    for (let n = 0; n < refusals; n++) bench.host.docker.failNext('remove', 'fails')
+    await bench.forget(web, 1)
+    const began = bench.clock.now()
+    await bench.clock.advanceUntil(() => bench.host.docker.all().length === 0, 120_000)
+    // Ten seconds without an order; then 1, 2, 4, 8 and 15 between the tries.
+    const tookMs = bench.clock.now() - began
+    expect(tookMs).toBeGreaterThanOrEqual(40_000)
+    expect(tookMs).toBeLessThan(45_000)
+  })
+
   test('a stop does not wait for the look into an end', async () => {
     await bench.order(web, 1)
     await bench.until(web, 1, 'ready')

@@ -263,6 +263,27 @@ describe('what a host does next', () => {
     ],
     ['also where nobody asks for it', { boxes: [box('c1')], unaskedMs: 1_000_000, skipped: [a] }, []],
     [
+      'but interrupts a start that is told to stop all the same',
+      { order: stopOrder, memory: remembered({ doing: 'start' }), skipped: [a] },
+      [{ kind: 'interrupt', instance: a }],
+    ],
+    [
+      'and the start of what has no order any more',
+      { memory: remembered({ doing: 'start' }), skipped: [a] },
+      [{ kind: 'interrupt', instance: a }],
+    ],
+    ['but no stop', { order: stopOrder, memory: remembered({ doing: 'stop' }), skipped: [a] }, []],
+    ...(['discard', 'stop', 'end'] as const).map((hindered): [string, Scene, readonly Action[]] => [
+      `waits after a failed ${hindered} with what nobody asks for`,
+      { boxes: [box('c1')], unaskedMs: 1_000_000, memory: remembered({ hindered, retryAt: later }) },
+      [],
+    ]),
+    [
+      'but not after a failed start',
+      { boxes: [box('c1')], unaskedMs: 10_000, memory: remembered({ hindered: 'start', retryAt: later }) },
+      [{ kind: 'discard', instance: a, container: 'c1', because: 'unasked' }],
+    ],
+    [
       'stops at once though a start was hindered',
       { order: stopOrder, boxes: [box('c1')], memory: remembered({ hindered: 'start', retryAt: later }) },
       [{ kind: 'stop', instance: a, containers: ['c1'] }],
@@ -292,6 +313,15 @@ describe('what a host does next', () => {
       now + 7,
     ],
     ['the next try', { order: order(), memory: remembered({ retryAt: (now + 9) as Instant }) }, now + 9],
+    [
+      'the next try to end what nobody asks for',
+      {
+        boxes: [box('c1')],
+        unaskedMs: 60_000,
+        memory: remembered({ hindered: 'discard', retryAt: (now + 5) as Instant }),
+      },
+      now + 5,
+    ],
     ['the end of patience', { boxes: [box('c1')], unaskedMs: 4000 }, now + 6000],
     ['nothing', { order: order(), boxes: [box('c1')], memory: remembered({ watched: 'c1' }) }, undefined],
   ])('looks again at %s', (_, scene, at) => {

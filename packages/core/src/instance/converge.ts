@@ -58,7 +58,7 @@ export interface Look {
   readonly orders: ReadonlyMap<InstanceId, Order>
   /** What the leader wants of these stands in words that are not understood: nothing is begun with them, nor ended. */
   readonly unreadable: ReadonlySet<InstanceId>
-  /** Instances that the agent itself failed at a moment ago: each is left as it is until it is tried again. */
+  /** Instances that the agent itself failed at a moment ago: nothing is begun with them until they are tried again. */
   readonly skipped: ReadonlySet<InstanceId>
   /** Nothing where the engine was not heard yet, or is away. */
   readonly containers: readonly SeenContainer[] | undefined
@@ -133,7 +133,6 @@ export function converge(look: Look, now: Instant): Decision {
   const draft = new Draft(look, now)
   const failures: Failure[] = []
   for (const instance of draft.instances()) {
-    if (look.skipped.has(instance)) continue
     const decided = attempt(() => decideFor(instance, draft))
     if ('error' in decided) failures.push({ instance, error: decided.error })
   }
@@ -163,9 +162,11 @@ function decideFor(instance: InstanceId, draft: Draft): void {
   const order = draft.look.orders.get(instance)
   const memory = draft.look.memories.get(instance) ?? nothingRemembered
   if (memory.doing !== undefined) {
+    // Also where it is skipped: a start that is not wanted any more would still be begun.
     if (isWanted(instance, draft.look) || !isInterruptible(memory.doing)) return
     return draft.act({ kind: 'interrupt', instance })
   }
+  if (draft.look.skipped.has(instance)) return
   // A stop waits for nothing but the last try to stop.
   const waits = order?.desired !== 'stop' || memory.hindered === 'stop'
   if (waits && !draft.isDue(memory.retryAt)) return
@@ -268,9 +269,12 @@ function endUnasked(draft: Draft): void {
     if (since === undefined || look.held.has(container.id)) continue
     const { instance } = container
     if (instance !== undefined) {
-      if (look.skipped.has(instance)) continue
-      const isBusy = ending.has(instance) || look.memories.get(instance)?.doing !== undefined
-      if (isBusy || isAsked(instance, look)) continue
+      if (look.skipped.has(instance) || ending.has(instance) || isAsked(instance, look)) continue
+      const memory = look.memories.get(instance) ?? nothingRemembered
+      if (memory.doing !== undefined) continue
+      // It waits for nothing but the last try to end a container.
+      const isEnding = memory.hindered !== undefined && !isInterruptible(memory.hindered)
+      if (isEnding && !draft.isDue(memory.retryAt)) continue
     }
     const at = after(since, unaskedMs)
     if (at > now) {
@@ -282,7 +286,7 @@ function endUnasked(draft: Draft): void {
   }
 }
 
-const nothingRemembered: Memory = {
+export const nothingRemembered: Memory = {
   doing: undefined,
   retryAt: undefined,
   hindered: undefined,
