@@ -36,13 +36,20 @@ test.each<[string, ConcurrencyLimit, Sample, ConcurrencyLimit]>([
   ['failed together: half once', limit(3, 200, 10), sample(5, 10, 6, 'failed'), limit(3, 200, 10)],
   ['a limit that is not reached stays', limit(4, 200), sample(0, 200, 3), limit(4, 200)],
   ['never more than the most', limit(8, 200), sample(0, 200, 8), limit(8, 200)],
-  ['never fewer than the least', limit(1.2, 200), sample(0, 900, 2), limit(1, 200, 900)],
+  ['never fewer than the least', limit(1.2, 200), sample(0, 900, 2), limit(1, 340, 900)],
   [
     'slow although alone: the best is forgotten bit by bit',
     limit(1, 200),
     sample(0, 900, 1),
     limit(1, 340, 900),
   ],
+  [
+    'slow at the least, beside the one of the kept place: the same',
+    limit(1, 200),
+    sample(0, 900, 2),
+    limit(1, 340, 900),
+  ],
+  ['slow at more than the least: the best is kept', limit(2, 200), sample(0, 900, 2), limit(1.5, 200, 900)],
   ['near the best and alone: the same', limit(1, 200), sample(0, 300, 1), limit(2, 220)],
 ])('%s', (_, before, seen, after) => {
   expect(adapt(before, seen, bounds)).toEqual(after)
@@ -83,5 +90,33 @@ describe('against an engine', () => {
   test('that became slower for good, it grows again', () => {
     const { learnt } = settle(measured)
     expect(settle(atOnce => 5 * measured(atOnce), learnt).least).toBeGreaterThanOrEqual(2)
+  })
+
+  test.each([
+    [{ least: 1, most: 8, first: 2 }, 2],
+    [{ least: 4, most: 8, first: 6 }, 5],
+  ])('that became slower for good while at least so many are under way, too (%j, %i)', (own, atOnce) => {
+    let learnt = adapt(firstLimit(own), sample(0, 300, 1), own)
+    const limits: number[] = []
+    for (let n = 0; n < 40; n++) {
+      const busy = Math.max(atOnce, wholeLimit(learnt))
+      learnt = adapt(learnt, sample(1000 + n * 400, 800, busy), own)
+      limits.push(wholeLimit(learnt))
+    }
+    expect(Math.min(...limits)).toBe(own.least)
+    expect(limits.at(-1)).toBeGreaterThan(own.least)
+  })
+
+  test('that does only one at a time, two services with work at once do not raise it above two', () => {
+    let learnt = adapt(firstLimit({ ...bounds, first: 2 }), sample(0, 200, 1), bounds)
+    let now = 1000
+    for (let n = 0; n < 400; n++) {
+      // The kept place lets one more in.
+      const atOnce = wholeLimit(learnt) + 1
+      const tookMs = 200 * atOnce ** 2
+      learnt = adapt(learnt, sample(now, tookMs, atOnce), bounds)
+      now += tookMs
+      expect(wholeLimit(learnt)).toBeLessThanOrEqual(2)
+    }
   })
 })

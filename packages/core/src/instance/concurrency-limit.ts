@@ -49,7 +49,7 @@ export const wholeLimit = ({ value }: ConcurrencyLimit): number => Math.floor(va
 export function adapt(limit: ConcurrencyLimit, sample: Sample, bounds: LimitBounds): ConcurrencyLimit {
   const tookMs = elapsed(sample.began, sample.ended)
   if (sample.outcome === 'failed') return decrease(limit, sample, decreaseWhenFailed, bounds)
-  const learnt = { ...limit, bestMs: bestAfter(limit.bestMs, tookMs, sample.atOnce) }
+  const learnt = { ...limit, bestMs: bestAfter(limit, tookMs, sample.atOnce, bounds) }
   if (tookMs > learnt.bestMs * slowRatio) return decrease(learnt, sample, decreaseWhenSlow, bounds)
   // Only a limit that is reached shows what the engine does at it.
   if (sample.atOnce < wholeLimit(limit)) return learnt
@@ -57,12 +57,15 @@ export function adapt(limit: ConcurrencyLimit, sample: Sample, bounds: LimitBoun
 }
 
 /**
- * The quickest so far; one that was alone and took longer moves it a part of the way, since the machine may be slower now for
- * good, or only for a moment.
+ * The quickest so far; a slower one moves it a part of the way where there cannot be fewer at once, since the machine may be slower
+ * now for good, or only for a moment. That is where it was alone, or the limit is at its least: a turn that is kept for another
+ * service lets one more in than the limit says (operation-queue.ts).
  */
-function bestAfter(bestMs: number | undefined, tookMs: number, atOnce: number): number {
+function bestAfter(limit: ConcurrencyLimit, tookMs: number, atOnce: number, { least }: LimitBounds): number {
+  const { bestMs } = limit
   if (bestMs === undefined || tookMs < bestMs) return tookMs
-  return atOnce === 1 ? bestMs + (tookMs - bestMs) * forgetting : bestMs
+  const cannotBeFewer = atOnce === 1 || (wholeLimit(limit) === least && atOnce <= least + 1)
+  return cannotBeFewer ? bestMs + (tookMs - bestMs) * forgetting : bestMs
 }
 
 /** Once for all operations that were under way together: those that began before tell the same again. */
