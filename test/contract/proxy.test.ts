@@ -224,6 +224,30 @@ describe('a route that cannot be had', () => {
     expect((await ask({ port: badPort })).by).toBe('g1')
   })
 
+  test('together with another one gives way to it where that one is served, and holds up no other', async () => {
+    const { proxy: plain, port, open, options } = await room()
+    await plain.leave()
+    const { path, refuse, accept } = await pickyOf(options.dir, 'shop_2fbad__', 'shop_2fzoo__')
+    const proxy = await open({ ...options, haproxy: path })
+    const [blue, green] = [await app('g1'), await app('g2')]
+    const [badPort, zooPort] = [await freePort(), await freePort()]
+    const bad = route('shop/bad', [http(badPort)], [[1, 1000, [blue]]])
+    const zoo = route('shop/zoo', [http(zooPort)], [[1, 1000, [blue]]])
+    const web = (by: App) => route('shop/web', [http(port)], [[1, 1000, [by]]])
+    await applied(proxy, tableOf(zoo, web(blue)))
+    await refuse()
+    const fault = { kind: 'listener', service: 'shop/bad', listen: badPort }
+    const outcome = await proxy.apply(tableOf(bad, zoo, web(green)))
+    expect(outcome).toMatchObject({ kind: 'applied', faults: [fault] })
+    expect((await ask({ port })).by).toBe('g2')
+    expect((await ask({ port: zooPort })).by).toBe('g1')
+    expect(proxy.health()).toMatchObject({ kind: 'ok', faults: [fault] })
+    // It is tried again after ten seconds.
+    await accept()
+    await until(async () => proxy.health().faults.length === 0, 15_000)
+    expect((await ask({ port: badPort })).by).toBe('g1')
+  })
+
   test('that no command has room for is not even tried', async () => {
     const { proxy, port } = await room()
     const [blue, green] = [await app('g1'), await app('g2')]
@@ -990,13 +1014,13 @@ exec ${haproxy} "$@"
   return { path, refuse: () => writeFile(sign, ''), accept: () => rm(sign) }
 }
 
-/** A binary that, while it is told to, finds fault with every configuration in which a word stands. */
-async function pickyOf(dir: string, word: string) {
+/** A binary that, while it is told to, finds fault with every configuration in which all these words stand. */
+async function pickyOf(dir: string, ...words: readonly string[]) {
   const path = `${dir}/picky`
   const sign = `${dir}/refuse`
   const script = `#!/bin/sh
-if [ "$1" = -c ] && [ -e ${sign} ] && grep -q ${word} "$3"; then
-  echo "[ALERT] (1) : ${word} is not liked" >&2
+if [ "$1" = -c ] && [ -e ${sign} ]${words.map(word => ` && grep -q ${word} "$3"`).join('')}; then
+  echo "[ALERT] (1) : ${words.join(' and ')} is not liked" >&2
   exit 1
 fi
 exec ${haproxy} "$@"

@@ -51,7 +51,7 @@ import {
   useCommand,
   type Workers,
 } from './runtime.ts'
-import { culpritsOf, SetAside } from './set-aside.ts'
+import { findInvalidServices, isSameRoute, SetAside } from './set-aside.ts'
 import { arrange, type Layout, release, type ServiceLayout, sameEndpoint } from './slots.ts'
 import { loadState } from './state.ts'
 
@@ -120,6 +120,8 @@ export interface ProxyOptions {
 
 const pulseEveryMs = 500
 const probeEveryMs = 2_000
+/** How often a table is tried, each time with more services set aside. */
+const mostSettles = 3
 const shareLookEveryMs = 10_000
 const repairEveryMs = 30_000
 const longestSocketPath = 90
@@ -277,19 +279,19 @@ class ProxyRoom implements Proxy {
   /** Settles a table; a service whose route cannot be had holds up no other (set-aside.ts). */
   async #settleAsked(asked: RouteTable): Promise<ApplyOutcome> {
     this.#asked = asked
-    const table = this.#admit(asked)
-    this.#table = table
-    let outcome: ApplyOutcome
-    try {
-      outcome = await this.#settle(table)
-      if (outcome.kind !== 'refused' || this.#invalid !== table) return this.#withFaults(outcome)
-      if (!(await this.#setAside(table))) return outcome
-    } catch (error) {
-      if (!(await this.#setAside(table))) throw error
+    for (let tries = 1; ; tries++) {
+      const table = this.#admit(asked)
+      this.#table = table
+      // What is served of a service that is set aside may contradict the newest of another: then that one is set aside next.
+      const isLast = tries === mostSettles
+      try {
+        const outcome = await this.#settle(table)
+        const isInvalid = outcome.kind === 'refused' && this.#invalid === table
+        if (!isInvalid || isLast || !(await this.#setAside(table))) return this.#withFaults(outcome)
+      } catch (error) {
+        if (isLast || !(await this.#setAside(table))) throw error
+      }
     }
-    const others = this.#admit(asked)
-    this.#table = others
-    return this.#withFaults(await this.#settle(others))
   }
 
   #admit(asked: RouteTable): RouteTable {
@@ -309,15 +311,23 @@ class ProxyRoom implements Proxy {
   async #setAside(table: RouteTable): Promise<boolean> {
     const { log } = this.#options
     try {
-      const culprits = await culpritsOf([...table.routes.keys()], names => this.#whyNot(table, names))
-      for (const [service, why] of culprits) {
+      // What is served as it is comes first, so that what is new or changed gives way to it.
+      const served = this.#good?.table.routes
+      const isUnchanged = (service: ServiceName): boolean => {
+        const [before, route] = [served?.get(service), table.routes.get(service)]
+        return before !== undefined && route !== undefined && isSameRoute(before, route)
+      }
+      const all = [...table.routes.keys()]
+      const names = [...all.filter(isUnchanged), ...all.filter(service => !isUnchanged(service))]
+      const invalid = await findInvalidServices(names, some => this.#whyNot(table, some))
+      for (const [service, why] of invalid) {
         const route = table.routes.get(service)
         if (route === undefined) continue
         // Shown: the acknowledgement, as unserved.
         log.error({ service, why }, 'a route cannot be served and is set aside')
         this.#aside.add(service, route, why, this.#now())
       }
-      return culprits.size > 0
+      return invalid.size > 0
     } catch (error) {
       // A disk that takes no trial tells nothing of the routes.
       // Shown: the table counts as refused, and the host's record says why.
@@ -350,17 +360,10 @@ class ProxyRoom implements Proxy {
   async #retryAside(): Promise<void> {
     const asked = this.#asked
     if (asked === undefined || this.#stop.signal.aborted) return
-    let isFree = false
-    for (const service of this.#aside.due(this.#now())) {
-      const route = asked.routes.get(service)
-      const why = route === undefined ? undefined : await this.#whyNot(asked, [service])
-      if (route !== undefined && why !== undefined) this.#aside.add(service, route, why, this.#now())
-      else {
-        this.#aside.delete(service)
-        isFree = true
-      }
-    }
-    if (isFree) await this.#settleAsked(asked)
+    const whyNot = (routes: ReadonlyMap<ServiceName, Route>) =>
+      this.#whyNot({ ...asked, routes }, [...routes.keys()])
+    const served = this.#table?.routes ?? new Map<ServiceName, Route>()
+    if (await this.#aside.retry(asked.routes, served, whyNot, this.#now())) await this.#settleAsked(asked)
   }
 
   async draining(): Promise<readonly InstanceId[]> {
