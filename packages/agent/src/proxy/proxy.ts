@@ -169,6 +169,8 @@ class ProxyRoom implements Proxy {
   /** The newest table that was asked for, as it was asked for. */
   #asked: RouteTable | undefined
   readonly #aside = new SetAside()
+  /** The faults of services that are no longer set aside, and not yet served. */
+  #retried: readonly ProxyFault[] = []
   /** The table that HAProxy refused last. */
   #invalid: RouteTable | undefined
   /** The newest table that was asked for, without what is set aside of it, and what is served. */
@@ -363,7 +365,10 @@ class ProxyRoom implements Proxy {
     const whyNot = (routes: ReadonlyMap<ServiceName, Route>) =>
       this.#whyNot({ ...asked, routes }, [...routes.keys()])
     const served = this.#table?.routes ?? new Map<ServiceName, Route>()
-    if (await this.#aside.retry(asked.routes, served, whyNot, this.#now())) await this.#settleAsked(asked)
+    const before = this.#aside.faults()
+    if (!(await this.#aside.retry(asked.routes, served, whyNot, this.#now()))) return
+    this.#retried = before
+    await this.#settleAsked(asked)
   }
 
   async draining(): Promise<readonly InstanceId[]> {
@@ -376,6 +381,7 @@ class ProxyRoom implements Proxy {
     const faults: readonly ProxyFault[] = [
       ...this.#faults,
       ...this.#aside.faults(),
+      ...this.#retried,
       ...this.#shared
         .filter(door => held.has(doorKey(door)))
         .map(door => portFault({ ...door, reason: 'shared' }, this.#addresses)),
@@ -672,6 +678,7 @@ class ProxyRoom implements Proxy {
     this.#layout = layout
     this.#running = running
     this.#faults = faults
+    if (table === this.#table) this.#retried = []
     this.#wakeDrain.abort()
     this.#changed()
   }
@@ -794,7 +801,7 @@ class ProxyRoom implements Proxy {
       const lookForOthers = this.#shared.length > 0 || now - shareLook >= shareLookEveryMs
       if (lookForOthers) shareLook = now
       const why = await this.#exclusively(() =>
-        this.#whyFailing(lookForOthers ? 'with-neighbours' : 'answers-only'),
+        this.#whyFailing(lookForOthers ? 'with-port-owners' : 'answers-only'),
       )
       bad = why === undefined ? 0 : bad + 1
       if (why === undefined) this.#recover()
@@ -811,25 +818,25 @@ class ProxyRoom implements Proxy {
   }
 
   /** A port that another process shares is a fault of that port, and no trouble of the process. */
-  async #whyFailing(extent: 'with-neighbours' | 'answers-only'): Promise<string | undefined> {
+  async #whyFailing(extent: 'with-port-owners' | 'answers-only'): Promise<string | undefined> {
     const running = this.#running
     if (running === undefined || !(await this.#process.alive())) return undefined
     try {
       const { newest, replaced } = await this.#process.runtime.workers()
       if (newest === undefined) return 'no worker runs'
       const workers = [newest, ...replaced]
-      const odd: { readonly port: number; readonly why: string }[] = []
+      const failing: { readonly port: number; readonly why: string }[] = []
       for (const { port, address } of probedDoors(running)) {
         const answer = await askDoor({ port, address })
-        if (answer === 'silent') odd.push({ port, why: `port ${port} does not answer` })
+        if (answer === 'silent') failing.push({ port, why: `port ${port} does not answer` })
         else if (!workers.includes(answer))
-          odd.push({ port, why: `port ${port} is answered by another process (${answer})` })
+          failing.push({ port, why: `port ${port} is answered by another process (${answer})` })
       }
-      if (extent === 'answers-only' && odd.length === 0) return undefined
+      if (extent === 'answers-only' && failing.length === 0) return undefined
       const own = this.#process.pid === undefined ? workers : [...workers, this.#process.pid]
       const shared = await sharedDoors(doorsOf(running), own, this.#holders)
       this.#share(shared)
-      return odd.find(({ port }) => !shared.some(door => door.port === port))?.why
+      return failing.find(({ port }) => !shared.some(door => door.port === port))?.why
     } catch (error) {
       if (error instanceof RuntimeSilent) return `the process does not answer: ${error.message}`
       throw error
