@@ -96,6 +96,21 @@ test('learns from answers how many at once the engine takes', async () => {
   expect(operations.limits.start).toBeLessThan(8)
 })
 
+test('learns that the engine became slower for good, also while two services always have starts', async () => {
+  await Promise.all([perform('quick', { tookMs: 300 }), clock.advance(300)])
+  const starts = Array.from({ length: 100 }, (_, n) =>
+    perform(`${n}`, { service: n % 2 === 0 ? web : api, tookMs: 800 }),
+  )
+  let least = Number.POSITIVE_INFINITY
+  for (let second = 0; second < 20; second++) {
+    await clock.advance(1000)
+    least = Math.min(least, operations.limits.start)
+  }
+  expect(least).toBe(1)
+  expect(operations.limits.start).toBeGreaterThan(1)
+  await Promise.all([...starts, clock.advance(100_000)])
+})
+
 test('an engine that refuses one container is given as many at once as before', async () => {
   await Promise.all([...['1', '2', '3', '4', '5', '6', '7'].map(name => perform(name)), clock.advance(1000)])
   const refusing = expect(failing(new EngineFault('it cannot'))).rejects.toThrow('it cannot')
