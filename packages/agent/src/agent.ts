@@ -62,7 +62,7 @@ export interface RunningAgent {
   isPresent(): boolean
   /** Ends the agent and leaves its containers, its proxy and its presence for the next run (registration.ts says why). */
   leave(): Promise<void>
-  /** Resolves when the agent has ended. */
+  /** Resolves once it has left; it ends in no other way. */
   readonly ended: Promise<void>
 }
 

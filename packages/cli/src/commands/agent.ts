@@ -35,7 +35,7 @@ export const agent: RunCommand = async ({ terminal, invocation }) => {
       }),
     )
     log.info({ advertise, port: running.port, version: programVersion() }, 'the agent is up')
-    await Promise.race([running.ended, stopping(terminal.interrupted)])
+    await stopping(terminal.interrupted)
     log.info({}, 'the agent stops; its containers and its proxy go on')
     await running.leave()
     return exitStatus.done
