@@ -102,9 +102,12 @@ export class Reporter {
     if (text === undefined) return []
     const read = attempt(() => z.array(z.unknown()).parse(JSON.parse(text)))
     const found = 'value' in read ? read.value.map(one => attempt(() => saved.parse(one))) : [read]
-    const odd = found.filter(one => 'error' in one)
-    if (odd.length > 0)
-      state.unusable(fileName, `${odd.length} of it cannot be understood; counters of restarts begin anew`)
+    const unreadable = found.filter(one => 'error' in one)
+    if (unreadable.length > 0)
+      state.unusable(
+        fileName,
+        `${unreadable.length} of it cannot be understood; counters of restarts begin anew`,
+      )
     return found.flatMap(one => ('value' in one ? [one.value] : []))
   }
 
@@ -256,7 +259,7 @@ export class Reporter {
   }
 
   /**
-   * A batch that the store does not take is halved until the one that it does not take stands alone; that one gives way, and the
+   * A batch that the store does not take is halved until the one that it does not take stands alone; that one backs off, and the
    * others go on.
    */
   #isolate(
@@ -269,7 +272,7 @@ export class Reporter {
     // Not shown: each of its parts is tried by itself, and what is refused then is told.
     log.warn({ writes, host, outcome }, 'the store does not take a batch of reports; less at once')
     this.#most = Math.max(1, Math.floor(writes / 2))
-    if (writes === 1) this.#giveWay(change, told, outcome)
+    if (writes === 1) this.#backOff(change, told, outcome)
     this.#bell.ring()
   }
 
@@ -299,7 +302,7 @@ export class Reporter {
         return
       case 'too-large':
       case 'refused':
-        return this.#giveWay(change, [], outcome)
+        return this.#backOff(change, [], outcome)
     }
   }
 
@@ -345,7 +348,7 @@ export class Reporter {
   }
 
   /** What the store does not take by itself: a report comes without its log, then after a pause; an event is left out. */
-  #giveWay(change: Batch['changes'][number] | undefined, told: readonly ToldEvent[], outcome: Refusal): void {
+  #backOff(change: Batch['changes'][number] | undefined, told: readonly ToldEvent[], outcome: Refusal): void {
     if (change !== undefined) {
       if (outcome.kind !== 'too-large' || this.#slim.has(change.instance))
         return this.#refuse(change.instance, outcome)

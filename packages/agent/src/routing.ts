@@ -67,13 +67,13 @@ export class Routing {
       for (const entry of step.entries)
         if (entry.kind === 'put' && entry.collection === routes)
           found.set(entry.entry.id as ServiceName, this.#read(entry.entry))
-      const isOdd = (service: ServiceName) =>
+      const cannotRead = (service: ServiceName) =>
         isUnreadable(service) || (found.has(service) && found.get(service) === undefined)
-      this.#routes = new Map([...this.#routes].filter(([service]) => isOdd(service)))
+      this.#routes = new Map([...this.#routes].filter(([service]) => cannotRead(service)))
       for (const [service, read] of found) if (read !== undefined) this.#routes.set(service, read)
       for (const service of this.#outdated)
-        if (!this.#routes.has(service) || !isOdd(service)) this.#outdated.delete(service)
-      for (const service of this.#routes.keys()) if (isOdd(service)) this.#outdate(service)
+        if (!this.#routes.has(service) || !cannotRead(service)) this.#outdated.delete(service)
+      for (const service of this.#routes.keys()) if (cannotRead(service)) this.#outdate(service)
       this.#revision = step.revision
       this.#bell.ring()
       return

@@ -70,11 +70,13 @@ export class MemoryContainer {
   }
 
   detail(): ContainerDetail {
-    const isOver = this.#run === undefined
+    const hasEnded = this.#run === undefined
     return {
       ...this.brief(),
-      exitCode: isOver ? (this.#last?.exitCode ?? (this.#error === undefined ? undefined : 127)) : undefined,
-      oomKilled: isOver && this.#last?.oomKilled === true,
+      exitCode: hasEnded
+        ? (this.#last?.exitCode ?? (this.#error === undefined ? undefined : 127))
+        : undefined,
+      oomKilled: hasEnded && this.#last?.oomKilled === true,
       startedAtMs: this.#startedAtMs,
       finishedAtMs: this.#last?.finishedAtMs,
       error: this.#error,
