@@ -71,5 +71,12 @@ test('counts what was started and what never was', () => {
   expect(checkNotWantedNotStarted([...history, ...ends], 10)).toMatchObject({
     starts: { wanted: 1, unwanted: 1 },
     neverStarted: 1,
+    left: 0,
   })
+})
+
+test('counts what is left of the unwanted, however short a time ago it was created', () => {
+  const history = [wants(0, 'run'), does(1, 'create'), wants(4, 'stop'), does(5, 'create', 'c2')]
+  expect(checkNotWantedNotStarted(history, 6)).toMatchObject({ violations: [], left: 2 })
+  expect(checkNotWantedNotStarted(history.slice(0, 2), 6).left).toBe(0)
 })

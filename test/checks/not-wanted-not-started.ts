@@ -36,6 +36,8 @@ export interface StartReport {
   readonly starts: { readonly wanted: number; readonly unwanted: number }
   /** Containers that were removed without ever having been started. */
   readonly neverStarted: number
+  /** Containers of what is not wanted that were created and neither started nor removed. */
+  readonly left: number
 }
 
 /** Reads a history that ends at `until`. Instances of which no placement was seen are not judged. */
@@ -67,13 +69,17 @@ export function checkNotWantedNotStarted(
     if (since !== undefined && at - since > startMs)
       violations.push(`C11: ${container} of ${place} was started ${at - since} ms after it was not wanted`)
   }
+  let left = 0
   for (const [container, happening] of created) {
     const place = placeOf(happening)
-    const since = Math.max(unwantedSince.get(place) ?? Number.POSITIVE_INFINITY, happening.at)
+    const unwanted = unwantedSince.get(place)
+    if (unwanted === undefined) continue
+    left++
+    const since = Math.max(unwanted, happening.at)
     if (until - since > removeMs)
       violations.push(`C11: ${container} of ${place}, never started, still stands ${until - since} ms later`)
   }
-  return { violations, starts, neverStarted }
+  return { violations, starts, neverStarted, left }
 }
 
 const placeOf = ({ host, instance }: Happening): string => `${instance} on ${host}`

@@ -141,5 +141,8 @@ const bounds = {
   remove: { least: 4, most: 8, first: 6 },
 } as const satisfies Record<string, LimitBounds>
 
+/** However quick the engine is; the one more is the turn that is kept for a service with nothing under way. */
+export const mostStartsAtOnce = bounds.start.most + 1
+
 /** Not learnt: how long a stop takes is up to the process. */
 const stopsAtOnce = 8
