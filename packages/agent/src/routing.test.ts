@@ -1,5 +1,5 @@
 import type { GenerationNumber, InstanceId, ServiceName } from '@boxcar/core/model/ids'
-import { type Route, type RouteAck, routeAck } from '@boxcar/core/model/route'
+import { mostOutdated, type Route, type RouteAck, routeAck } from '@boxcar/core/model/route'
 import { concerns, type Unserved } from '@boxcar/core/model/unserved'
 import { routes } from '@boxcar/store/keys'
 import { silent } from '@boxcar/store/log'
@@ -84,12 +84,12 @@ test('a route that cannot be read any more is named by the acknowledgement, whic
   change(routing, '1', [web, other])
   expect(await acked()).toEqual({ revision: '1', draining: [] })
   change(routing, '2', [], [key])
-  expect(await acked()).toEqual({ revision: '2', draining: [], unserved: named })
+  expect(await acked()).toEqual({ revision: '2', draining: [], outdated: [web.service], unserved: named })
   expect(edge.served).toContain(web.service)
   change(routing, '3', [other])
-  expect(await acked()).toEqual({ revision: '3', draining: [], unserved: named })
+  expect(await acked()).toEqual({ revision: '3', draining: [], outdated: [web.service], unserved: named })
   routing.take({ kind: 'snapshot', revision: '4' as Revision, entries: [], unreadable })
-  expect(await acked()).toEqual({ revision: '4', draining: [], unserved: named })
+  expect(await acked()).toEqual({ revision: '4', draining: [], outdated: [web.service], unserved: named })
   expect(states.at(-1)?.reason).toMatch(/the newest route of shop\/web cannot be read/)
   change(routing, '5', [web])
   expect(await acked()).toEqual({ revision: '5', draining: [] })
@@ -109,11 +109,34 @@ test('a route that can be read again is named until the proxy has applied it', a
   edge.postpone(8_000)
   change(routing, '3', [web])
   await clock.advance(100)
-  expect(acks.at(-1)).toMatchObject({ revision: '2', unserved: [{ listen: 80, reason: 'unreadable' }] })
+  expect(acks.at(-1)).toMatchObject({
+    revision: '2',
+    outdated: [web.service],
+    unserved: [{ listen: 80, reason: 'unreadable' }],
+  })
   edge.accept()
   await clock.advance(100)
   expect(acks.at(-1)).toEqual({ revision: '3', draining: [] })
 })
+
+test.each<[number, RouteAck['outdated']]>([
+  [mostOutdated, expect.objectContaining({ length: mostOutdated })],
+  [mostOutdated + 1, 'all'],
+])(
+  'of %i services whose route cannot be read the acknowledgement names each, or says all',
+  async (count, said) => {
+    const { clock, routing, acks } = start()
+    const services = Array.from({ length: count }, (_, n) => `shop/s${n}`)
+    const written = services.map(service => routeOf(service, [80]))
+    const keys = services.map(service => `${routes.name}/${service}`)
+    change(routing, '1', written)
+    change(routing, '2', [], keys)
+    await clock.advance(100)
+    expect(acks.at(-1)).toMatchObject({ revision: '2', outdated: said })
+    expect(acks.at(-1)?.unserved).toHaveLength(256)
+    expect(routeAck.parse(acks.at(-1))).toEqual(acks.at(-1))
+  },
+)
 
 test('a newer table is tried at once though the one before was refused', async () => {
   const { clock, edge, routing } = start()

@@ -1,13 +1,14 @@
 /**
  * Routes to the proxy, and its word for it back. The acknowledged revision is that of the newest change of a route which the
  * proxy serves: nothing is acknowledged before it is true, and nothing twice. What it cannot serve of it is named beside the
- * revision, for as long as that lasts; so is a service whose newest route cannot be read, of which the route before is served. A
+ * revision, for as long as that lasts; so is a service whose newest route cannot be read: the one before is served, and the
+ * revision does not count for it. A
  * table that is refused leaves the acknowledgement at what is served still. While the store is away, and until a snapshot of the
  * right store is there, the proxy goes on with what it has.
  */
 import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
-import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
-import { type Route, type RouteAck, routeOf } from '@boxcar/core/model/route'
+import { byId, type InstanceId, type ServiceName } from '@boxcar/core/model/ids'
+import { mostOutdated, type Route, type RouteAck, routeOf } from '@boxcar/core/model/route'
 import { Bell } from '@boxcar/store/bell'
 import { routes } from '@boxcar/store/keys'
 import type { Log } from '@boxcar/store/log'
@@ -39,8 +40,8 @@ export class Routing {
   #revision: Revision = noRevision
   /** The services whose newest route cannot be read; we go on with the one before. */
   readonly #outdated = new Set<ServiceName>()
-  /** The revision that the proxy serves, of those asked for by this run, and which of its routes could not be read. */
-  #served: { readonly revision: string; readonly unreadable: readonly ProxyFault[] } | undefined
+  /** The revision that the proxy serves, of those asked for by this run, with the services that were outdated then. */
+  #served: { readonly revision: string; readonly outdated: readonly ServiceName[] } | undefined
   #state: ProxyState = { state: 'up' }
   /** The table that was refused last, how often, and until when it is not tried again. */
   #refused: { readonly revision: Revision; readonly times: number; readonly until: Instant } | undefined
@@ -131,10 +132,10 @@ export class Routing {
     if (before !== undefined && clock.now() < before.until && proxy.health().kind !== 'ok') {
       return before.until - clock.now()
     }
-    const unreadable = this.#unreadable()
+    const outdated = [...this.#outdated].sort(byId)
     const outcome = await this.#give({ revision, routes: new Map(this.#routes) })
     if (outcome.kind === 'applied') {
-      this.#served = { revision: outcome.revision, unreadable }
+      this.#served = { revision: outcome.revision, outdated }
       this.#refused = undefined
       this.#refusalTold = undefined
       this.#postponed = undefined
@@ -194,16 +195,20 @@ export class Routing {
     this.#become(health.kind === 'refusing' ? { state: 'failing', reason: health.why } : this.#upWith(health))
     if (this.#served === undefined) return idleMs
     const draining: readonly InstanceId[] = await proxy.draining()
-    const { revision, unreadable } = this.#served
-    const ack = { revision, draining: [...draining].sort() }
-    onAck({ ...ack, ...unservedList([...unreadable, ...proxy.health().faults], this.#routes) })
+    const { revision, outdated } = this.#served
+    onAck({
+      revision,
+      draining: [...draining].sort(),
+      ...(outdated.length > 0 && { outdated: outdated.length > mostOutdated ? 'all' : outdated }),
+      ...unservedList([...proxy.health().faults, ...this.#unreadable(outdated)], this.#routes),
+    })
     return draining.length > 0 ? drainingMs : idleMs
   }
 
-  /** Of the routes as they are now, the listeners of those that are not the newest. */
-  #unreadable(): readonly ProxyFault[] {
+  /** The listeners that are served by a route of before. */
+  #unreadable(outdated: readonly ServiceName[]): readonly ProxyFault[] {
     const why = 'its newest route cannot be read by this agent, which goes on with the one before'
-    return [...this.#outdated].flatMap(service =>
+    return outdated.flatMap(service =>
       (this.#routes.get(service)?.listeners ?? []).map(
         ({ listen }): ProxyFault => ({ kind: 'listener', service, listen, reason: 'unreadable', why }),
       ),

@@ -75,14 +75,27 @@ export function routeOf(service: ServiceName, value: unknown): Route {
 }
 
 /**
- * What one host's proxy says of itself: everything up to `revision` of the routes is applied, but for what `unserved` names. An
- * endpoint that left the routes and still has open requests is listed in `draining` until they ended or their drain time is
- * over.
+ * Services whose newest route the agent cannot read: its proxy serves one of before, so that nothing of them may stop because of the
+ * revision. Left out: none. What a newer agent says in another form counts as all, since it may be any.
+ */
+const outdated = z
+  .union([z.literal('all'), z.array(z.custom<ServiceName>(v => typeof v === 'string')).readonly()])
+  .optional()
+  .catch('all')
+
+/** An acknowledgement names so many; more are `all`. */
+export const mostOutdated = 1000
+
+/**
+ * What one host's proxy says of itself: everything up to `revision` of the routes is applied, but for what `unserved` names, and for
+ * the services in `outdated`. An endpoint that left the routes and still has open requests is listed in `draining` until they ended
+ * or their drain time is over.
  */
 export const routeAck = z
   .object({
     revision: z.string().regex(/^\d{1,20}$/),
     draining: z.array(z.custom<InstanceId>(v => typeof v === 'string')).readonly(),
+    outdated,
     /** Left out: all is served. */
     unserved: z.unknown().optional(),
     /** How many more there are, where they are too many to name, or to be understood by this version. */

@@ -13,6 +13,8 @@ export interface Proxies {
   readonly oldest: Revision | undefined
   /** Some proxy is live and has acknowledged nothing: it may serve anything. */
   readonly silent: boolean
+  /** Some live proxy serves an older route of these, whatever it acknowledges. */
+  readonly outdated: ReadonlySet<ServiceName> | 'all'
   /** Instances with open requests somewhere. */
   readonly busy: ReadonlySet<InstanceId>
   /** What the live hosts said that they cannot serve; indexed when it is first asked for. */
@@ -29,6 +31,8 @@ export interface Proxies {
 export function lookAtProxies(world: World): Proxies {
   let oldest: Revision | undefined
   let silent = false
+  const outdated = new Set<ServiceName>()
+  let areAllOutdated = false
   const busy = new Set<InstanceId>()
   const short: { readonly host: HostId; readonly unserved: readonly Unserved[] }[] = []
   const failing: { readonly host: HostId; readonly why: string }[] = []
@@ -46,9 +50,12 @@ export function lookAtProxies(world: World): Proxies {
     const revision = host.ack.value.revision as Revision
     const isOldest = oldest === undefined || compareRevisions(revision, oldest) < 0
     const draining = [...host.ack.value.draining]
-    const { unserved = [] } = host.ack.value
+    const { unserved = [], outdated: named = [] } = host.ack.value
+    const older = named === 'all' ? named : [...named]
     if (isOldest) oldest = revision
     for (const instance of draining) busy.add(instance)
+    if (older === 'all') areAllOutdated = true
+    else for (const service of older) outdated.add(service)
     if (isWaitedFor && unserved.length > 0) short.push({ host: host.id, unserved })
   }
   for (const host of world.hosts.values()) {
@@ -64,12 +71,27 @@ export function lookAtProxies(world: World): Proxies {
     }
     return made
   }
-  return { oldest, silent, busy, unserved: () => (index ??= indexed()), failing, broken }
+  return {
+    oldest,
+    silent,
+    outdated: areAllOutdated ? 'all' : outdated,
+    busy,
+    unserved: () => (index ??= indexed()),
+    failing,
+    broken,
+  }
 }
 
-/** Whether every live proxy applies the routes up to a revision. */
-export const haveApplied = ({ oldest, silent }: Proxies, revision: Revision): boolean =>
-  !silent && (oldest === undefined || compareRevisions(oldest, revision) >= 0)
+/** Whether every live proxy applies the route of a service that was written at a revision. */
+export const haveApplied = (
+  { oldest, silent, outdated }: Proxies,
+  service: ServiceName,
+  revision: Revision,
+): boolean =>
+  !silent &&
+  outdated !== 'all' &&
+  !outdated.has(service) &&
+  (oldest === undefined || compareRevisions(oldest, revision) >= 0)
 
 /**
  * What keeps a service from being served everywhere: each live host that said it cannot serve one of these listeners, and why; the

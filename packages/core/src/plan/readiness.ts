@@ -64,5 +64,5 @@ export function proxiesApply(service: ServiceDraft, uid: string, shares: readonl
     ({ generation, share }) =>
       share === 0 || stored.some(b => b.generation === generation && b.share === share),
   )
-  return stands && haveApplied(draft.proxies, route.modified)
+  return stands && haveApplied(draft.proxies, view.name, route.modified)
 }

@@ -47,7 +47,7 @@ function isFreeOfTraffic(
   const stands = view.route
   // Without a route, or with the first one being written now, no proxy has any.
   if (route === undefined || stands === undefined) return true
-  if (!leavesRoute(instance, stands.value, route) && haveApplied(draft.proxies, stands.modified)) {
+  if (!leavesRoute(instance, stands.value, route) && haveApplied(draft.proxies, view.name, stands.modified)) {
     // The proxies' own drain time begins with what they applied, so the last of them starts this clock.
     const leftToDrainMs = route.drainMs + slackMs - draft.memory.leavingMs(key, draft.now)
     if (leftToDrainMs <= 0 || !draft.proxies.busy.has(instance)) return true

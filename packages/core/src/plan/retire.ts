@@ -49,7 +49,7 @@ function closeRoute(service: ServiceDraft): Route | undefined {
 function hasLetGo({ view, draft }: ServiceDraft, route: Route | undefined): boolean {
   const stands = view.route
   if (route === undefined || stands === undefined) return true
-  if (stands.value === route && haveApplied(draft.proxies, stands.modified)) return true
+  if (stands.value === route && haveApplied(draft.proxies, view.name, stands.modified)) return true
   draft.world.awaitingAcks.add(view.name)
   return false
 }

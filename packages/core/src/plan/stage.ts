@@ -9,7 +9,7 @@ import type { Placement } from '../model/placement.ts'
 import type { InstanceState, Report } from '../model/report.ts'
 import type { Revision } from '../model/revision.ts'
 import type { Phase } from '../model/rollout.ts'
-import { listenersOf } from '../model/route.ts'
+import { listenersOf, type RouteAck } from '../model/route.ts'
 import type { GenerationRecord, Intent, SpecRecord } from '../model/service.ts'
 import { generationRecord, specRecord } from '../model/service.ts'
 import { type ServiceSpecText, serviceSpec, templateText } from '../model/spec.ts'
@@ -69,6 +69,8 @@ export class Stage {
   acknowledges: (host: HostId) => boolean = () => true
   /** What the proxy of a host cannot serve of what it acknowledges. */
   cannotServe: (host: HostId) => UnservedList = () => ({})
+  /** The services of which the proxy of a host serves an older route than the newest. */
+  outdated: (host: HostId) => RouteAck['outdated'] = () => undefined
   /** Sees each plan before it is done. */
   planned: (plan: Plan) => void = () => {}
   /** Services that the planner is told it cannot read. */
@@ -328,7 +330,8 @@ export class Stage {
 
   #acknowledge(host: HostId): void {
     if (this.world.hosts.get(host)?.presence === undefined || !this.acknowledges(host)) return
-    const seen = this.#seen({ revision: String(this.#revision), draining: [], ...this.cannotServe(host) })
+    const said = { ...this.cannotServe(host), outdated: this.outdated(host) }
+    const seen = this.#seen({ revision: String(this.#revision), draining: [], ...said })
     this.world.apply({ kind: 'route-ack', host, seen }, this.now)
   }
 
