@@ -36,7 +36,7 @@ test.each<[string, ConcurrencyLimit, Sample, ConcurrencyLimit]>([
   ['failed together: half once', limit(3, 200, 10), sample(5, 10, 6, 'failed'), limit(3, 200, 10)],
   ['a limit that is not reached stays', limit(4, 200), sample(0, 200, 3), limit(4, 200)],
   ['never more than the most', limit(8, 200), sample(0, 200, 8), limit(8, 200)],
-  ['never fewer than the least', limit(1.2, 200), sample(0, 900, 2), limit(1, 340, 900)],
+  ['never fewer than the least', limit(1.2, 200), sample(0, 900, 2), limit(1, 235, 900)],
   [
     'slow although alone: the best is forgotten bit by bit',
     limit(1, 200),
@@ -44,10 +44,10 @@ test.each<[string, ConcurrencyLimit, Sample, ConcurrencyLimit]>([
     limit(1, 340, 900),
   ],
   [
-    'slow at the least, beside the one of the kept place: the same',
+    'slow at the least, beside the one of the kept place: a smaller bit',
     limit(1, 200),
     sample(0, 900, 2),
-    limit(1, 340, 900),
+    limit(1, 235, 900),
   ],
   ['slow at more than the least: the best is kept', limit(2, 200), sample(0, 900, 2), limit(1.5, 200, 900)],
   ['near the best and alone: the same', limit(1, 200), sample(0, 300, 1), limit(2, 220)],

@@ -36,6 +36,8 @@ const slowRatio = 1.6
 const decreaseWhenSlow = 0.75
 const decreaseWhenFailed = 0.5
 const forgetting = 0.2
+/** One that was not alone may have waited for the other: it counts for less. */
+const forgettingBeside = 0.05
 
 export const firstLimit = ({ first }: LimitBounds): ConcurrencyLimit => ({
   value: first,
@@ -64,8 +66,9 @@ export function adapt(limit: ConcurrencyLimit, sample: Sample, bounds: LimitBoun
 function bestAfter(limit: ConcurrencyLimit, tookMs: number, atOnce: number, { least }: LimitBounds): number {
   const { bestMs } = limit
   if (bestMs === undefined || tookMs < bestMs) return tookMs
-  const cannotBeFewer = atOnce === 1 || (wholeLimit(limit) === least && atOnce <= least + 1)
-  return cannotBeFewer ? bestMs + (tookMs - bestMs) * forgetting : bestMs
+  if (atOnce === 1) return bestMs + (tookMs - bestMs) * forgetting
+  const cannotBeFewer = wholeLimit(limit) === least && atOnce <= least + 1
+  return cannotBeFewer ? bestMs + (tookMs - bestMs) * forgettingBeside : bestMs
 }
 
 /** Once for all operations that were under way together: those that began before tell the same again. */
