@@ -193,6 +193,7 @@ describe('a route that cannot be had', () => {
     const outcome = await proxy.apply(tableOf(bad, web(blue), ...more))
     const fault = { kind: 'listener', service: 'shop/bad', listen: badPort }
     expect(outcome).toMatchObject({ kind: 'applied', faults: [fault] })
+    expect(proxy.health().outdated).toBeUndefined() // nothing of it is served, so nothing is sent to anybody who left it
     expect((await ask({ port })).by).toBe('g1')
     expect((await ask({ port, headers: { host: 's4.example' } })).by).toBe('g1')
     // Later tables go on without it, and need no trial of it.
@@ -222,6 +223,8 @@ describe('a route that cannot be had', () => {
     expect(outcome).toMatchObject({ kind: 'applied', faults: [{ service: 'shop/bad', listen: badPort }] })
     expect((await ask({ port })).by).toBe('g2')
     expect((await ask({ port: badPort })).by).toBe('g1')
+    expect(proxy.health().outdated).toEqual(['shop/bad'])
+    expect(proxy.servedRoutes().get('shop/bad' as ServiceName)).toEqual(bad([http(badPort)]))
   })
 
   test('together with another one gives way to it where that one is served, and holds up no other', async () => {

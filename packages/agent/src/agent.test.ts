@@ -3,6 +3,7 @@ import { whyOrdersRefused } from '@boxcar/core/model/host'
 import type { ClusterName, GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
 import type { Placement } from '@boxcar/core/model/placement'
 import type { InstanceState, Report } from '@boxcar/core/model/report'
+import type { Route } from '@boxcar/core/model/route'
 import { put, remove } from '@boxcar/store/collection'
 import {
   clusters,
@@ -227,6 +228,10 @@ class TestProxy implements EdgeProxy {
     this.table = table
     return Promise.resolve({ kind: 'applied', revision: table.revision, faults: [] })
   }
+  servedRoutes(): ReadonlyMap<ServiceName, Route> {
+    return new Map()
+  }
+
   draining(): Promise<readonly InstanceId[]> {
     return Promise.resolve(this.leaving)
   }

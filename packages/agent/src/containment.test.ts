@@ -155,6 +155,7 @@ class Bench {
       },
       draining: async () => [],
       health: () => ({ kind: 'ok', faults: [] }),
+      servedRoutes: () => new Map(),
       onChange: () => () => {},
       leave: async () => {},
       stop: async () => {},

@@ -100,6 +100,35 @@ test('a route that cannot be read any more is named by the acknowledgement, whic
   expect(await acked()).toEqual({ revision: '7', draining: [] })
 })
 
+test('an acknowledgement does not count for a service of which the proxy serves the route of before', async () => {
+  const { clock, edge, routing, acks } = start()
+  change(routing, '1', [routeOf('shop/web', [80])])
+  edge.setAside('shop/web' as ServiceName)
+  await clock.advance(100)
+  expect(acks.at(-1)).toEqual({ revision: '1', draining: [], outdated: ['shop/web'] })
+  edge.setAside()
+  await clock.advance(100)
+  expect(acks.at(-1)).toEqual({ revision: '1', draining: [] })
+})
+
+test('a route that an agent which starts anew cannot read stays served as the proxy has it, and is named', async () => {
+  const { clock, edge, routing, acks, told, states } = start()
+  const web = routeOf('shop/web', [80])
+  edge.taken = new Map([[web.service, web]])
+  const unreadable = ['shop/web', 'shop/new'].map(name => ({
+    collection: routes.name,
+    key: `${routes.name}/${name}`,
+    reason: 'of a newer version',
+  }))
+  routing.take({ kind: 'snapshot', revision: '9' as Revision, entries: [], unreadable })
+  await clock.advance(100)
+  expect(edge.served).toEqual([web.service])
+  expect(acks.at(-1)).toMatchObject({ revision: '9', outdated: [web.service], unserved: [{ listen: 80 }] })
+  // Nothing of the other is served here, so it holds up nobody; it is told all the same.
+  expect(told).toEqual(['route-unreadable', 'route-unreadable'])
+  expect(states.at(-1)?.reason).toMatch(/cannot be read/)
+})
+
 test('a route that can be read again is named until the proxy has applied it', async () => {
   const { clock, edge, routing, acks } = start()
   const web = routeOf('shop/web', [80])
@@ -393,6 +422,9 @@ function start() {
 class Edge implements EdgeProxy {
   readonly asked: string[] = []
   served: readonly ServiceName[] = []
+  /** What an earlier run of the agent left it serving. */
+  taken: ReadonlyMap<ServiceName, Route> = new Map()
+  #outdated: readonly ServiceName[] = []
   #faults: readonly ProxyFault[] = []
   readonly #listeners = new Set<() => void>()
   #health: ProxyHealth = { kind: 'ok', faults: [] }
@@ -426,8 +458,18 @@ class Edge implements EdgeProxy {
     return Promise.resolve([])
   }
 
+  /** Serves the routes of before of these, since HAProxy refuses their newest. */
+  setAside(...services: ServiceName[]): void {
+    this.#outdated = services
+    this.#become(this.#health)
+  }
+
+  servedRoutes(): ReadonlyMap<ServiceName, Route> {
+    return this.taken
+  }
+
   health(): ProxyHealth {
-    return { ...this.#health, faults: this.#faults }
+    return { ...this.#health, faults: this.#faults, outdated: this.#outdated }
   }
 
   /** By itself: no route came. */

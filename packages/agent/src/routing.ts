@@ -1,9 +1,8 @@
 /**
  * Routes to the proxy, and its word for it back. The acknowledged revision is that of the newest change of a route which the
  * proxy serves: nothing is acknowledged before it is true, and nothing twice. What it cannot serve of it is named beside the
- * revision, for as long as that lasts; so is a service whose newest route cannot be read: the one before is served, and the
- * revision does not count for it. A
- * table that is refused leaves the acknowledgement at what is served still. While the store is away, and until a snapshot of the
+ * revision, for as long as that lasts; so is a service whose newest route cannot be read, or had by HAProxy: the one
+ * before is served, and the revision does not count for it. A table that is refused leaves the acknowledgement at what is served still. While the store is away, and until a snapshot of the
  * right store is there, the proxy goes on with what it has.
  */
 import { after, type Clock, type Instant } from '@boxcar/core/model/clock'
@@ -40,6 +39,8 @@ export class Routing {
   #revision: Revision = noRevision
   /** The services whose newest route cannot be read; we go on with the one before. */
   readonly #outdated = new Set<ServiceName>()
+  /** The services whose route cannot be read, and of which nothing was served here before. */
+  readonly #unknown = new Set<ServiceName>()
   /** The revision that the proxy serves, of those asked for by this run, with the services that were outdated then. */
   #served: { readonly revision: string; readonly outdated: readonly ServiceName[] } | undefined
   #state: ProxyState = { state: 'up' }
@@ -72,9 +73,10 @@ export class Routing {
         isUnreadable(service) || (found.has(service) && found.get(service) === undefined)
       this.#routes = new Map([...this.#routes].filter(([service]) => cannotRead(service)))
       for (const [service, read] of found) if (read !== undefined) this.#routes.set(service, read)
-      for (const service of this.#outdated)
-        if (!this.#routes.has(service) || !cannotRead(service)) this.#outdated.delete(service)
-      for (const service of this.#routes.keys()) if (cannotRead(service)) this.#outdate(service)
+      for (const services of [this.#outdated, this.#unknown])
+        for (const service of services) if (!cannotRead(service)) services.delete(service)
+      for (const service of [...unreadableOf(step), ...found.keys()])
+        if (cannotRead(service)) this.#outdate(service)
       this.#revision = step.revision
       this.#bell.ring()
       return
@@ -92,6 +94,7 @@ export class Routing {
       else {
         this.#routes.delete(service)
         this.#outdated.delete(service)
+        this.#unknown.delete(service)
       }
     }
     if (!touched) return
@@ -99,12 +102,18 @@ export class Routing {
     this.#bell.ring()
   }
 
-  /** What cannot be read any more is served as it was. */
+  /** What cannot be read is served as it was before, also by a proxy that an earlier run of the agent left. */
   #outdate(service: ServiceName): void {
-    if (this.#outdated.has(service) || !this.#routes.has(service)) return
-    this.#outdated.add(service)
-    const message = `the newest route of ${service} cannot be read by this agent, which goes on with the one before`
-    this.#options.tell({ kind: 'route-unreadable', level: 'error', message })
+    if (this.#outdated.has(service) || this.#unknown.has(service)) return
+    const { proxy, tell } = this.#options
+    const before = this.#routes.get(service) ?? proxy.servedRoutes().get(service)
+    if (before !== undefined) this.#routes.set(service, before)
+    const services = before === undefined ? this.#unknown : this.#outdated
+    services.add(service)
+    const instead =
+      before === undefined ? 'and nothing of it is served here' : 'which goes on with the one before'
+    const message = `the newest route of ${service} cannot be read by this agent, ${instead}`
+    tell({ kind: 'route-unreadable', level: 'error', message })
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -195,12 +204,15 @@ export class Routing {
     this.#become(health.kind === 'refusing' ? { state: 'failing', reason: health.why } : this.#upWith(health))
     if (this.#served === undefined) return idleMs
     const draining: readonly InstanceId[] = await proxy.draining()
-    const { revision, outdated } = this.#served
+    const { revision, outdated: unread } = this.#served
+    // What is served may have changed while the proxy was asked.
+    const { faults, outdated: refused = [] } = proxy.health()
+    const outdated = [...new Set([...unread, ...refused])].sort(byId)
     onAck({
       revision,
       draining: [...draining].sort(),
       ...(outdated.length > 0 && { outdated: outdated.length > mostOutdated ? 'all' : outdated }),
-      ...unservedList([...proxy.health().faults, ...this.#unreadable(outdated)], this.#routes),
+      ...unservedList([...faults, ...this.#unreadable(unread)], this.#routes),
     })
     return draining.length > 0 ? drainingMs : idleMs
   }
@@ -217,7 +229,7 @@ export class Routing {
 
   /** What of the routes waits although the proxy is well, or would be lost if its machine stopped now. */
   #upWith({ faults }: ProxyHealth): ProxyState {
-    const [outdated] = this.#outdated.keys()
+    const [outdated] = [...this.#outdated, ...this.#unknown]
     const reasons = [
       ...faults.flatMap(fault => (fault.kind === 'disk' ? [`its files are behind: ${fault.why}`] : [])),
       ...(outdated === undefined ? [] : [`the newest route of ${outdated} cannot be read by this agent`]),
@@ -258,6 +270,7 @@ export class Routing {
     if (read === undefined) return this.#outdate(service)
     this.#routes.set(service, read)
     this.#outdated.delete(service)
+    this.#unknown.delete(service)
   }
 
   /** A route that throws is one that cannot be read. */
@@ -265,6 +278,14 @@ export class Routing {
     const service = id as ServiceName // the id of `routes`
     return this.#options.errors.contain({ service }, 'reading its route', () => routeOf(service, value))
   }
+}
+
+/** The services whose routes are among what could not be read. */
+function unreadableOf({ unreadable }: Extract<FollowStep, { kind: 'snapshot' }>): readonly ServiceName[] {
+  const prefix = `${routes.name}/`
+  return unreadable.flatMap(({ key }) =>
+    key.startsWith(prefix) ? (routes.read(key.slice(prefix.length)) ?? []) : [],
+  )
 }
 
 /** A proxy that fails for so long is not waited for. */

@@ -66,6 +66,7 @@ import type {
   RouteView,
   ServiceView,
   ServingView,
+  UnservedView,
   WhyView,
 } from './views.ts'
 import { rejectionWords, rolloutWords } from './words.ts'
@@ -241,7 +242,7 @@ export class Picture {
       ready: 0,
       available: false,
       status: 'deleting',
-      reason: leavingWords(left.length, this.#pendingOf(name, uid)),
+      reason: leavingWords(left.length, this.#pendingOf(name, uid), this.#serving.waitedFor(name)),
       misplaced: 0,
       rollout: {
         service: name,
@@ -673,7 +674,7 @@ export class Picture {
     )
     const tried = waiting[0]?.hosts
     const record = this.#whyNoOrders()
-    const unserved = lasting(service.serving)
+    const unserved = service.status === 'deleting' ? this.#serving.waitedFor(name) : lasting(service.serving)
     const fix =
       (tried?.length === 0 ? 'add a host' : nearestFix(tried ?? [])) ?? unserved[0]?.next ?? service.next
     return {
@@ -833,12 +834,17 @@ function lastRejection(record: Rollout, generation: number): RolloutView['reject
 }
 
 /** Of a deleted service: what is still to be done, and what is in the way of that. */
-function leavingWords(instances: number, pending: Pending | undefined): string {
+function leavingWords(
+  instances: number,
+  pending: Pending | undefined,
+  waitedFor: readonly UnservedView[],
+): string {
   const left =
     instances === 0
       ? 'proxies have not taken its route away yet'
       : `${plural(instances, 'instance')} still to stop`
-  return ['it was deleted', left, ...(pending?.obstacles ?? []).map(obstacleWords)].join('; ')
+  const hosts = waitedFor.map(({ host, words }) => `${host}: ${words}`)
+  return ['it was deleted', left, ...(pending?.obstacles ?? []).map(obstacleWords), ...hosts].join('; ')
 }
 
 function generationView(

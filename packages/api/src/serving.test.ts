@@ -179,6 +179,20 @@ test('a host whose proxy fails does not serve, and is told with what its proxy s
   expect(await service()).toMatchObject({ status: 'ready', serving: { hosts: 3 } })
 })
 
+test('a deleted service names the hosts whose proxies may still send its instances something', async () => {
+  for (const host of ['h1', 'h2', 'h3']) await acknowledge(host)
+  const old = (await server.store.get(routes, web))?.modified ?? ''
+  await server.app.inject({ method: 'DELETE', url })
+  await route() // as the leader closes it
+  await acknowledge('h1')
+  await acknowledge('h2', [], { outdated: [web] })
+  await acknowledge('h3', [], { revision: old })
+  const serves = 'h2: its proxy serves an older route of the service'
+  const isBehind = 'h3: its proxy has not taken the newest route up yet'
+  expect((await service()).reason).toMatch(new RegExp(`^it was deleted; .*${serves}.*; ${isBehind}`))
+  expect((await why()).unserved).toMatchObject([{ host: 'h2' }, { host: 'h3' }])
+})
+
 test('an acknowledgement of an older agent says that all is served', async () => {
   for (const host of ['h1', 'h2', 'h3']) await acknowledge(host)
   await server.write(remove(routeAcks, 'h2' as HostId))

@@ -66,6 +66,16 @@ export class Serving {
     return [...this.#named(value.service, listeners), ...behind.map(behindView)]
   }
 
+  /** Hosts whose proxies a deleted service waits for: they may still send its instances something. */
+  waitedFor(service: ServiceName): readonly UnservedView[] {
+    const stored = this.#mirror.of(routes).get(service)
+    if (stored === undefined) return []
+    const outdated = this.#look().all.filter(
+      ({ ack }) => ack?.outdated === 'all' || ack?.outdated?.includes(service) === true,
+    )
+    return [...outdated.map(outdatedView), ...this.missing(stored, [])].slice(0, maxShown)
+  }
+
   /** What the proxy of one host said that it cannot serve, and how much more there is. */
   onHost(host: HostId): readonly UnservedView[] {
     const { unserved = [], unnamed = 0 } = living(this.#mirror.get(routeAcks, host))?.value ?? {}
@@ -153,6 +163,13 @@ const moreView = (count: number, host: HostId): UnservedView => ({
   reason: 'other',
   words: `${count} more ${pluralVerb(count, 'are', 'is')} not served`,
   next: `see the log of the agent of ${host}`,
+})
+
+const outdatedView = ({ id }: Edge): UnservedView => ({
+  host: id,
+  reason: 'not-applied',
+  words: 'its proxy serves an older route of the service, since the newest cannot be read or had there',
+  next: `see boxcar events, and the log of the agent of ${id}`,
 })
 
 function behindView({ id, fails, reason }: Edge): UnservedView {

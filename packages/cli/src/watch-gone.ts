@@ -2,7 +2,7 @@ import { type Api, ApiProblem, type ServiceRef } from '@boxcar/api/client'
 import type { DeletedView, ServiceView, WhyView } from '@boxcar/api/views'
 import { plural } from '@boxcar/core/model/plural'
 import { exitStatus, Trouble } from './exit.ts'
-import { obstacleLines } from './render/evidence.ts'
+import { obstacleLines, unservedLine } from './render/evidence.ts'
 import type { Terminal } from './terminal.ts'
 import { obstaclePatienceMs, Waiting } from './waiting.ts'
 import { type Seen, type UntilOptions, watchUntil } from './watch-until.ts'
@@ -90,7 +90,7 @@ class Obstacles {
     const why = known?.reason === reason ? known.why : await whyOf(this.#api, ref)
     if (why === undefined) return []
     this.#known.set(service, { reason, why })
-    return obstacleLines(why)
+    return [...obstacleLines(why), ...(why.unserved ?? []).map(unservedLine)]
   }
 }
 

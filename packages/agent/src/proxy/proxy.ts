@@ -6,7 +6,7 @@
  */
 
 import type { Clock, Instant } from '@boxcar/core/model/clock'
-import type { InstanceId, ServiceName } from '@boxcar/core/model/ids'
+import { byId, type InstanceId, type ServiceName } from '@boxcar/core/model/ids'
 import { plural, pluralVerb } from '@boxcar/core/model/plural'
 import { compareRevisions } from '@boxcar/core/model/revision'
 import type { Route } from '@boxcar/core/model/route'
@@ -74,17 +74,17 @@ export type ApplyOutcome =
   /** No process serves; it is being started again and takes this table up by itself. */
   | { readonly kind: 'down'; readonly why: string }
 
-export type ProxyHealth =
-  | { readonly kind: 'ok'; readonly faults: readonly ProxyFault[] }
+export type ProxyHealth = {
+  readonly faults: readonly ProxyFault[]
+  /** Services whose newest route cannot be had, and of which the one before is served. */
+  readonly outdated?: readonly ServiceName[]
+} & (
+  | { readonly kind: 'ok' }
   /** The newest table was refused: the process is well and serves the one before. */
-  | { readonly kind: 'refusing'; readonly why: string; readonly faults: readonly ProxyFault[] }
+  | { readonly kind: 'refusing'; readonly why: string }
   /** Something is wrong with the process; what it serves is not sure. */
-  | {
-      readonly kind: 'failing'
-      readonly since: Instant
-      readonly why: string
-      readonly faults: readonly ProxyFault[]
-    }
+  | { readonly kind: 'failing'; readonly since: Instant; readonly why: string }
+)
 
 export interface Proxy {
   /**
@@ -95,6 +95,8 @@ export interface Proxy {
   /** Instances that left the routes and may still have open sessions on this host. */
   draining(): Promise<readonly InstanceId[]>
   health(): ProxyHealth
+  /** The routes that are served, also by a process that was taken over; none where nothing is known of them. */
+  servedRoutes(): ReadonlyMap<ServiceName, Route>
   /** Calls the listener when health or draining may have changed; gives the way to stop it. */
   onChange(listener: () => void): () => void
   /** Stops watching and leaves the process serving, for the next agent to take over. */
@@ -118,6 +120,7 @@ export interface ProxyOptions {
   readonly log: Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>
 }
 
+const noneRetried = { names: [], faults: [] }
 const pulseEveryMs = 500
 const probeEveryMs = 2_000
 /** How often a table is tried, each time with more services set aside. */
@@ -169,8 +172,8 @@ class ProxyRoom implements Proxy {
   /** The newest table that was asked for, as it was asked for. */
   #asked: RouteTable | undefined
   readonly #aside = new SetAside()
-  /** The faults of services that are no longer set aside, and not yet served. */
-  #retried: readonly ProxyFault[] = []
+  /** The services that are no longer set aside and not yet served, with their faults. */
+  #retried: { readonly names: readonly ServiceName[]; readonly faults: readonly ProxyFault[] } = noneRetried
   /** The table that HAProxy refused last. */
   #invalid: RouteTable | undefined
   /** The newest table that was asked for, without what is set aside of it, and what is served. */
@@ -365,7 +368,7 @@ class ProxyRoom implements Proxy {
     const whyNot = (routes: ReadonlyMap<ServiceName, Route>) =>
       this.#whyNot({ ...asked, routes }, [...routes.keys()])
     const served = this.#table?.routes ?? new Map<ServiceName, Route>()
-    const before = this.#aside.faults()
+    const before = { names: this.#aside.names(), faults: this.#aside.faults() }
     if (!(await this.#aside.retry(asked.routes, served, whyNot, this.#now()))) return
     this.#retried = before
     await this.#settleAsked(asked)
@@ -381,15 +384,27 @@ class ProxyRoom implements Proxy {
     const faults: readonly ProxyFault[] = [
       ...this.#faults,
       ...this.#aside.faults(),
-      ...this.#retried,
+      ...this.#retried.faults,
       ...this.#shared
         .filter(door => held.has(doorKey(door)))
         .map(door => portFault({ ...door, reason: 'shared' }, this.#addresses)),
       ...lags.map(why => ({ kind: 'disk', why }) as const),
     ]
-    if (this.#trouble !== undefined) return { kind: 'failing', ...this.#trouble, faults }
-    if (this.#refusal !== undefined) return { kind: 'refusing', why: this.#refusal, faults }
-    return { kind: 'ok', faults }
+    const outdated = [...this.#aside.names(), ...this.#retried.names].filter(name => this.#isOutdated(name))
+    const served = { faults, ...(outdated.length > 0 && { outdated: [...new Set(outdated)].sort(byId) }) }
+    if (this.#trouble !== undefined) return { kind: 'failing', ...this.#trouble, ...served }
+    if (this.#refusal !== undefined) return { kind: 'refusing', why: this.#refusal, ...served }
+    return { kind: 'ok', ...served }
+  }
+
+  servedRoutes(): ReadonlyMap<ServiceName, Route> {
+    return (this.#good?.table ?? this.#table)?.routes ?? new Map()
+  }
+
+  /** Whether a route of the service is served that is not the one asked for. */
+  #isOutdated(service: ServiceName): boolean {
+    const [served, asked] = [this.#good?.table.routes.get(service), this.#asked?.routes.get(service)]
+    return served !== undefined && (asked === undefined || !isSameRoute(served, asked))
   }
 
   onChange(listener: () => void): () => void {
@@ -678,7 +693,7 @@ class ProxyRoom implements Proxy {
     this.#layout = layout
     this.#running = running
     this.#faults = faults
-    if (table === this.#table) this.#retried = []
+    if (table === this.#table) this.#retried = noneRetried
     this.#wakeDrain.abort()
     this.#changed()
   }

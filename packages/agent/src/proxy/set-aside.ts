@@ -124,6 +124,10 @@ export class SetAside {
     return admitted
   }
 
+  names(): readonly ServiceName[] {
+    return [...this.#services.keys()]
+  }
+
   faults(): readonly ProxyFault[] {
     return [...this.#services].flatMap(([service, { route, why }]) =>
       [...new Set(route.listeners.map(({ listen }) => listen))].map(
