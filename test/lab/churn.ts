@@ -32,8 +32,12 @@ export interface Churn {
   readonly report: StartReport
 }
 
-/** Ends when it is told to, so that no grace is waited for. */
-const command = ['sh', '-c', 'trap "exit 0" TERM; httpd -p 8080 -h /etc; while :; do sleep 3600 & wait; done']
+/**
+ * Killed at once, so that no grace is waited for: a process that is told to end before it listens to signals would wait it out, and
+ * some are stopped that early here.
+ */
+const command = ['httpd', '-f', '-p', '8080', '-h', '/etc']
+const stop = { signal: 'SIGKILL' }
 const project = 'churn'
 const many = { project, name: 'many' }
 const other = { project, name: 'other' }
@@ -75,6 +79,7 @@ export async function churn(lab: Lab, options: ChurnOptions): Promise<Churn> {
     name,
     image: options.image,
     command,
+    stop,
     replicas,
     ports: [{ name: 'http', container: 8080 }],
     resources: { reservations: { cpus: 0.001, memory: '4MiB' } },
