@@ -13,6 +13,8 @@ export default defineConfig({
           include: ['packages/*/src/**/*.test.ts', 'test/checks/**/*.test.ts', 'test/docs/**/*.test.ts'],
           // Most of the time of a test file is loading the rooms that it tests: they are loaded once for all.
           isolate: false,
+          // Unless told, one core is left idle, which is half of a machine with two.
+          maxWorkers: '100%',
           // Days under a virtual clock are seconds of work, and more of them on a busy machine.
           testTimeout: 30_000,
         },
