@@ -7,7 +7,7 @@ import { type Clock, elapsed, type WallTime } from '@boxcar/core/model/clock'
 import { keyOf, living } from '@boxcar/store/collection'
 import { leaders } from '@boxcar/store/keys'
 import type { Mirror } from '@boxcar/store/mirror'
-import { staleMs } from './readiness.ts'
+import { staleMs } from './stale.ts'
 
 export type Leadership =
   | { readonly kind: 'led'; readonly address: string; readonly term: string }

@@ -3,10 +3,8 @@ import { elapsed } from '@boxcar/core/model/clock'
 import { refusesWrites, type StoreProblem } from '@boxcar/store/problems'
 import type { ApiDeps } from './deps.ts'
 import type { Leadership } from './leadership.ts'
+import { staleMs } from './stale.ts'
 import type { ReadyView } from './views.ts'
-
-/** After so long without a word from the store, a server is not ready, and its answers are marked as stale. */
-export const staleMs = 5_000
 
 export function readinessOf(
   deps: Pick<ApiDeps, 'mirror' | 'clock' | 'events'>,

@@ -8,13 +8,21 @@ import { byId } from '@boxcar/core/model/ids'
 import type { Endpoint, Listener, Route } from '@boxcar/core/model/route'
 import { planWord } from './buckets.ts'
 import { encodeName, hexKey } from './encode.ts'
-import type { Closed } from './ports.ts'
 import type { Gate, Layout, ServiceLayout, Slot } from './slots.ts'
 
 /** An address and port to listen on. */
 export interface Door {
   readonly address: string
   readonly port: number
+}
+
+/** Why a door cannot be opened. */
+export interface Closed {
+  readonly reason: 'held' | 'not-permitted' | 'no-address' | 'cannot-listen'
+  /** Who has it, where that can be seen: `process 812 (sshd)`. */
+  readonly holder?: string
+  /** What the system says, where it is none of the usual reasons. */
+  readonly detail?: string
 }
 
 export type Server =

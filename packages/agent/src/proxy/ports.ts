@@ -3,16 +3,7 @@ import { readdir, readFile, readlink } from 'node:fs/promises'
 import { createServer, isIP } from 'node:net'
 import { basename } from 'node:path'
 import { agentHolder } from '@boxcar/core/model/unserved'
-import type { Door } from './picture.ts'
-
-/** Why a door cannot be opened. */
-export interface Closed {
-  readonly reason: 'held' | 'not-permitted' | 'no-address' | 'cannot-listen'
-  /** Who has it, where that can be seen: `process 812 (sshd)`. */
-  readonly holder?: string
-  /** What the system says, where it is none of the usual reasons. */
-  readonly detail?: string
-}
+import type { Closed, Door } from './picture.ts'
 
 /** Why a door cannot be opened, or nothing; found out by opening it for a moment. */
 export function whyClosed(door: Door): Promise<Closed | undefined> {

@@ -28,6 +28,7 @@ import { observe, toldRevision } from './observe.ts'
 import {
   type Addresses,
   asStarted,
+  type Closed,
   type Door,
   doorKey,
   doorsOf,
@@ -39,7 +40,7 @@ import {
   serverName,
   wantedDoors,
 } from './picture.ts'
-import { type Closed, closedDoors, doorsHeldBy, Holders, sharedDoors, whyClosed } from './ports.ts'
+import { closedDoors, doorsHeldBy, Holders, sharedDoors, whyClosed } from './ports.ts'
 import { HaproxyProcess } from './process.ts'
 import { askDoor, probedDoors, reach } from './reach.ts'
 import { mapPath, safeRevision, structureOf } from './render.ts'
