@@ -1,7 +1,7 @@
 /** What is said of running instances that could not be placed where they stand now. */
-import type { GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
-import { put, remove } from '@boxcar/store/collection'
-import { placements, presences, reports, specs } from '@boxcar/store/keys'
+import type { GenerationNumber, HostId, ServiceName } from '@boxcar/core/model/ids'
+import { remove } from '@boxcar/store/collection'
+import { presences } from '@boxcar/store/keys'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type TestServer, testServer } from './testing.ts'
 import { clusterView, hostView, instanceView, planView, savedView, serviceView, whyView } from './views.ts'
@@ -25,30 +25,7 @@ afterEach(() => server.close())
 const get = async (at: string) => (await server.app.inject({ url: at })).json()
 const patch = (payload: object, at = url) => server.app.inject({ method: 'PATCH', url: at, payload })
 const service = async () => serviceView.parse(await get(url))
-
-/** As the leader and the host would write it. */
-async function ready(id: string, on: string): Promise<void> {
-  const uid = (await server.store.get(specs, web))?.value.uid ?? ''
-  const [, , generation, slot] = id.split('/')
-  const at = { host: on as HostId, instance: id as InstanceId }
-  await server.write(
-    put(placements, at, {
-      ...at,
-      service: web,
-      generation: g(Number(generation)),
-      slot: Number(slot),
-      uid,
-      term: '1',
-      desired: 'run',
-      because: 'missing',
-      cpuMilli: 1500,
-      memoryMiB: 64,
-      ports: {},
-      image,
-    }),
-    put(reports, at, { instance: at.instance, uid, state: 'ready', attempt: 1, restarts: 0, since: 0 }),
-  )
-}
+const ready = (id: string, host: string) => server.place(id, host, 'ready', { cpuMilli: 1500 })
 
 const noZoneA = { kind: 'label', want: 'zone = a', have: 'zone = b', words: "wants 'zone = a', has zone = b" }
 

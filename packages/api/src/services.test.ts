@@ -1,18 +1,8 @@
 import type { Instant } from '@boxcar/core/model/clock'
 import type { GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
-import type { Placement } from '@boxcar/core/model/placement'
 import type { Phase, Rejection, Rollout } from '@boxcar/core/model/rollout'
 import { put as putEntry, remove } from '@boxcar/store/collection'
-import {
-  claims,
-  generations,
-  intents,
-  pendings,
-  placements,
-  reports,
-  rollouts,
-  specs,
-} from '@boxcar/store/keys'
+import { claims, generations, intents, pendings, placements, rollouts, specs } from '@boxcar/store/keys'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { buildApp } from './app.ts'
 import { type TestServer, testServer } from './testing.ts'
@@ -515,7 +505,7 @@ describe('DELETE', () => {
   test('takes the spec and the addresses, leaves generations to the leader, and shows what still stops', async () => {
     await saved(put({ image: digest }))
     await server.addHost('h1')
-    await place('shop/web/1/0')
+    await server.place('shop/web/1/0', 'h1')
     const answer = await server.app.inject({ method: 'DELETE', url })
     expect(answer.statusCode).toBe(202)
     expect(deletedView.parse(answer.json()).instances).toBe(1)
@@ -724,8 +714,8 @@ describe('what is shown', () => {
     await saved(put({ image: digest, replicas: 3 }))
     await server.addHost('h1')
     await server.roll(web, { phase: 'settled', live: g(1) })
-    await place('shop/web/1/0', 'ready')
-    await place('shop/web/1/1', 'backoff')
+    await server.place('shop/web/1/0', 'h1', 'ready')
+    await server.place('shop/web/1/1', 'h1', 'backoff')
     expect(serviceView.parse(await get(url))).toMatchObject({
       status: 'degraded',
       ready: 1,
@@ -808,7 +798,7 @@ describe('what is shown', () => {
       },
     )
     await server.addHost('h1')
-    await place('shop/web/1/0', 'ready')
+    await server.place('shop/web/1/0', 'h1', 'ready')
     const view = serviceView.parse(await get(url))
     expect(view).toMatchObject({
       status: 'reverted',
@@ -864,30 +854,3 @@ describe('while the store is away', () => {
     expect((await put({ image: digest })).json()).toMatchObject({ status: 503, code: 'store-full' })
   })
 })
-
-async function place(id: string, state?: 'ready' | 'backoff'): Promise<void> {
-  const spec = await server.store.get(specs, web)
-  const uid = spec?.value.uid ?? ''
-  const [, , generation, slot] = id.split('/')
-  const at = { host: 'h1' as HostId, instance: id as InstanceId }
-  const placed: Placement = {
-    ...at,
-    service: web,
-    generation: g(Number(generation)),
-    slot: Number(slot),
-    uid,
-    term: '1',
-    desired: 'run',
-    because: 'missing',
-    cpuMilli: 100,
-    memoryMiB: 64,
-    ports: {},
-    image: digest,
-  }
-  await server.write(
-    putEntry(placements, at, placed),
-    ...(state === undefined
-      ? []
-      : [putEntry(reports, at, { instance: at.instance, uid, state, attempt: 1, restarts: 0, since: 0 })]),
-  )
-}

@@ -1,11 +1,19 @@
 /** A server over the store in memory, for tests: everything is real but etcd, the agents and the network. */
 import type { HostRecord } from '@boxcar/core/model/host'
-import type { GenerationNumber, HostId, ServiceName } from '@boxcar/core/model/ids'
+import {
+  type GenerationNumber,
+  type HostId,
+  type InstanceId,
+  placeOf,
+  type ServiceName,
+} from '@boxcar/core/model/ids'
+import type { Placement } from '@boxcar/core/model/placement'
+import type { Report } from '@boxcar/core/model/report'
 import type { Phase, Rollout } from '@boxcar/core/model/rollout'
 import { openCluster } from '@boxcar/store/cluster'
 import { put } from '@boxcar/store/collection'
 import { EventWriter } from '@boxcar/store/events'
-import { hosts, leaders, presences, rollouts, specs } from '@boxcar/store/keys'
+import { hosts, leaders, placements, presences, reports, rollouts, specs } from '@boxcar/store/keys'
 import { silent } from '@boxcar/store/log'
 import { MemoryEtcd } from '@boxcar/store/memory/memory-etcd'
 import type { MemoryStore } from '@boxcar/store/memory/memory-store'
@@ -30,6 +38,8 @@ export interface TestServer {
   /** What the leader would write. */
   roll(service: ServiceName, now: Phase, rest?: Partial<Rollout>): Promise<void>
   addHost(id: string, record?: Partial<HostRecord>): Promise<void>
+  /** What the leader would write of an instance that runs on a host, and the host of it where it reports a state. */
+  place(id: string, host: string, state?: Report['state'], more?: Partial<Placement>): Promise<void>
   close(): Promise<void>
 }
 
@@ -133,6 +143,31 @@ export async function testServer({
           ...record,
         }),
         put(presences, host, { since: clock.wall() }, lease),
+      )
+    },
+    place: async (id, host, state, more = {}) => {
+      const { service, generation, slot } = placeOf(id as InstanceId)
+      const uid = (await others.get(specs, service))?.value.uid ?? ''
+      const at = { host: host as HostId, instance: id as InstanceId }
+      const placed: Placement = {
+        ...at,
+        service,
+        generation,
+        slot,
+        uid,
+        term: '1',
+        desired: 'run',
+        because: 'missing',
+        cpuMilli: 100,
+        memoryMiB: 64,
+        ports: {},
+        image: `web@sha256:${'a'.repeat(64)}`,
+        ...more,
+      }
+      const report = { instance: at.instance, uid, attempt: 1, restarts: 0, since: 0 }
+      await write(
+        put(placements, at, placed),
+        ...(state === undefined ? [] : [put(reports, at, { ...report, state })]),
       )
     },
     close: async () => {

@@ -3,9 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestServer, testServer } from '@boxcar/api/testing'
-import type { GenerationNumber, HostId, InstanceId, ServiceName } from '@boxcar/core/model/ids'
-import { put } from '@boxcar/store/collection'
-import { placements, reports, specs } from '@boxcar/store/keys'
+import type { GenerationNumber, ServiceName } from '@boxcar/core/model/ids'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { run } from '../run.ts'
 import { testTerminal } from '../test-terminal.ts'
@@ -25,8 +23,8 @@ beforeEach(async () => {
   for (const host of ['h1', 'h2']) await server.addHost(host, { labels: { zone: 'b' } })
   await boxcar('deploy', '-f', spec('replicas: 2'), '--yes', '--detach')
   await server.roll(web, { phase: 'settled', live: g(1) })
-  await ready('default/web/1/0', 'h1')
-  await ready('default/web/1/1', 'h2')
+  await server.place('default/web/1/0', 'h1', 'ready')
+  await server.place('default/web/1/1', 'h2', 'ready')
 })
 afterEach(async () => {
   await server.close()
@@ -43,30 +41,6 @@ async function boxcar(...argv: readonly string[]) {
   const terminal = testTerminal({ env: { BOXCAR_SERVER: url } })
   const status = await run(argv, terminal)
   return { status, out: terminal.outText(), err: terminal.errText() }
-}
-
-/** As the leader and the host would write it. */
-async function ready(id: string, on: string): Promise<void> {
-  const uid = (await server.store.get(specs, web))?.value.uid ?? ''
-  const [, , generation, slot] = id.split('/')
-  const at = { host: on as HostId, instance: id as InstanceId }
-  await server.write(
-    put(placements, at, {
-      ...at,
-      service: web,
-      generation: g(Number(generation)),
-      slot: Number(slot),
-      uid,
-      term: '1',
-      desired: 'run',
-      because: 'missing',
-      cpuMilli: 100,
-      memoryMiB: 64,
-      ports: {},
-      image,
-    }),
-    put(reports, at, { instance: at.instance, uid, state: 'ready', attempt: 1, restarts: 0, since: 0 }),
-  )
 }
 
 const toZoneA = ['replicas: 2', 'placement:', '  where: ["zone = a"]'] as const
