@@ -1,5 +1,5 @@
 /** Asks the server again and again until something is done, also while it is away; the time and Ctrl-C end it before. */
-import { elapsed } from '@boxcar/core/model/clock'
+import { elapsed, type Instant } from '@boxcar/core/model/clock'
 import { awayReason } from './client.ts'
 import { exitStatus, Trouble } from './exit.ts'
 import { live } from './render/live.ts'
@@ -50,23 +50,37 @@ export async function watchUntil<Result>(
       if (why === undefined) throw error
       tell(`${why}; trying again`)
     }
-    if (options.timeoutMs !== undefined && elapsed(started, terminal.clock.now()) >= options.timeoutMs) {
-      throw new Trouble({
-        status: exitStatus.timeout,
-        what: `${options.notDone} after ${seconds(options.timeoutMs)}; work on the cluster goes on`,
-        why: words,
-        next: options.again,
-      })
-    }
-    await terminal.clock.sleep(everyMs, terminal.interrupted)
-    if (terminal.interrupted.aborted) {
-      throw new Trouble({
-        status: exitStatus.interrupted,
-        what: 'watching was interrupted',
-        why: 'work on the cluster goes on',
-        next: options.again,
-      })
-    }
+    await nextLook(terminal, started, { ...options, everyMs }, words)
+  }
+}
+
+interface LookOptions extends Pick<UntilOptions, 'timeoutMs' | 'again' | 'notDone'> {
+  readonly everyMs: number
+}
+
+/** Waits for the next look; throws Trouble where the time is up, `why` it is not done, or a person interrupts. */
+export async function nextLook(
+  terminal: Terminal,
+  started: Instant,
+  { timeoutMs, again, notDone, everyMs }: LookOptions,
+  why: string,
+): Promise<void> {
+  if (timeoutMs !== undefined && elapsed(started, terminal.clock.now()) >= timeoutMs) {
+    throw new Trouble({
+      status: exitStatus.timeout,
+      what: `${notDone} after ${seconds(timeoutMs)}; work on the cluster goes on`,
+      why,
+      next: again,
+    })
+  }
+  await terminal.clock.sleep(everyMs, terminal.interrupted)
+  if (terminal.interrupted.aborted) {
+    throw new Trouble({
+      status: exitStatus.interrupted,
+      what: 'watching was interrupted',
+      why: 'work on the cluster goes on',
+      next: again,
+    })
   }
 }
 

@@ -11,6 +11,7 @@ import { changeLines, type Sight, tree } from './render/tree.ts'
 import { seconds } from './render/words.ts'
 import type { Terminal } from './terminal.ts'
 import { obstaclePatienceMs, Waiting } from './waiting.ts'
+import { nextLook } from './watch-until.ts'
 
 export interface Goal {
   readonly ref: ServiceRef
@@ -59,25 +60,8 @@ export async function watchUntilReady(
         if (failed !== undefined) throw new Trouble(failed.text)
         if (verdicts.every(verdict => verdict.kind === 'reached')) return seen.sights.map(it => it.service)
       }
-      if (options.timeoutMs !== undefined && elapsed(started, terminal.clock.now()) >= options.timeoutMs) {
-        throw new Trouble({
-          status: exitStatus.timeout,
-          what: `not done after ${seconds(options.timeoutMs)}; work on the cluster goes on`,
-          why: before
-            .map(sight => (sight === undefined ? 'no answer yet' : standing(sight.service)))
-            .join('\n'),
-          next: options.again,
-        })
-      }
-      await terminal.clock.sleep(everyMs, terminal.interrupted)
-      if (terminal.interrupted.aborted) {
-        throw new Trouble({
-          status: exitStatus.interrupted,
-          what: 'watching was interrupted',
-          why: 'work on the cluster goes on',
-          next: options.again,
-        })
-      }
+      const why = before.map(sight => (sight === undefined ? 'no answer yet' : standing(sight.service)))
+      await nextLook(terminal, started, { ...options, notDone: 'not done', everyMs }, why.join('\n'))
     }
   } finally {
     picture?.end()
